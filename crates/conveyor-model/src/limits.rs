@@ -1,0 +1,67 @@
+//! Every limit of the product, with its reason and where it was measured.
+
+use std::time::Duration;
+
+/// Longest name, in characters: tmux session names and columns of a listing stay readable.
+pub const NAME_CHARS: usize = 64;
+
+/// Longest text that is typed into an agent, in bytes. Codex accepted 5 kB in every try; more belongs in a file.
+pub const WIRE_BYTES: usize = 64 * 1024;
+
+/// Rows that a listing returns to an agent unless it asks for another number.
+pub const LIST_ROWS: u32 = 100;
+
+/// Bytes of a rollout record's text that the ledger keeps when it is not a message; the rollout keeps the rest.
+pub const EVENT_TEXT_BYTES: usize = 4 * 1024;
+
+/// Bytes of a message that the ledger keeps. Whole messages, but never a whole disk.
+pub const MESSAGE_TEXT_BYTES: usize = 256 * 1024;
+
+/// Longest rollout line that is parsed. `session_meta` reaches 22 kB; a tool's output once reached megabytes. A longer
+/// line is counted as bad and passed over in bounded memory.
+pub const ROLLOUT_LINE_BYTES: usize = 8 * 1024 * 1024;
+
+/// Rollout lines that are stored in one transaction, so that the offset moves often and memory stays bounded.
+pub const INGEST_BATCH_LINES: usize = 5_000;
+
+/// Tool calls of a turn that are followed by id; more are only counted.
+pub const OPEN_CALLS: usize = 64;
+
+/// How long a lease lasts by default. A step takes milliseconds; a minute survives a suspended laptop lid.
+pub const LEASE: Duration = Duration::from_secs(60);
+
+/// How long a single tmux call may take before the server counts as hung. Measured: 2 to 3 ms.
+pub const TMUX_CALL: Duration = Duration::from_secs(5);
+
+/// How long the composer is given to show a paste before the submit key. Measured: 1 to 30 ms on 0.99 to 0.169.
+pub const PASTE_SHOWN: Duration = Duration::from_millis(1_500);
+
+/// How long after the submit key the record is expected of an idle agent. Measured: median 74 ms, at most 251 ms.
+pub const RECORD_EXPECTED: Duration = Duration::from_secs(3);
+
+/// Between the two looks that must both find a message nowhere before it counts as unproved.
+pub const UNPROVED_LOOKS_APART: Duration = Duration::from_secs(2);
+
+/// How long our own text beside a person's draft waits before the delivery is reported as blocked.
+pub const DRAFT_PATIENCE: Duration = Duration::from_secs(600);
+
+/// A busy turn with an open tool call and no growth for this long is looked at on the screen.
+pub const LOOK_AFTER: Duration = Duration::from_secs(2);
+
+/// The longest gap between two looks at the same silent pane.
+pub const LOOK_GAP_MAX: Duration = Duration::from_secs(30);
+
+/// How often the dispatcher re-evaluates everything although nobody rang: for a writer killed between commit and bell.
+pub const SWEEP: Duration = Duration::from_secs(5);
+
+/// How often a dispatcher refreshes its row. Liveness itself is an operating-system lock, not this.
+pub const HEARTBEAT: Duration = Duration::from_secs(60);
+
+/// How long a process stays quiet before it counts as stopped.
+pub const STOPPED_QUIET: Duration = Duration::from_secs(2);
+
+/// How long a write waits for another writer of the ledger.
+pub const LEDGER_BUSY: Duration = Duration::from_secs(30);
+
+/// Deliveries that one dispatcher transaction moves at most.
+pub const DISPATCH_BATCH: u32 = 50;
