@@ -1,0 +1,1 @@
+//! Recorded screens and what they are.
