@@ -1,0 +1,137 @@
+//! The command line: finds the verb, parses its arguments, runs it, renders its answer.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Arg;
+use clap::ArgAction;
+use clap::ArgMatches;
+use clap::Command;
+use conveyor_engine::Environment;
+use conveyor_engine::Plane;
+use conveyor_engine::VERBS;
+use conveyor_engine::verb::Entry;
+use conveyor_model::Error;
+use conveyor_model::Result;
+
+use crate::help;
+use crate::output;
+use crate::output::Chosen;
+use crate::signals;
+
+/// Runs the program with these arguments; the first is its own name.
+pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
+    let program = program_name(args.first());
+    if args.get(1).is_some_and(|arg| arg == "--version" || arg == "-V") && args.len() == 2 {
+        return output::print(&format!("{program} {}\n", env!("CARGO_PKG_VERSION")));
+    }
+    let verb = args.get(1).and_then(|word| word.to_str()).and_then(find);
+    let matches = match root(program, verb).try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(error) => return help::report(program, verb, &error),
+    };
+    match matches.subcommand() {
+        Some(("completions", rest)) => completions(program, rest),
+        Some((name, rest)) => find(name).map_or(ExitCode::from(2), |verb| call(program, verb, rest)),
+        None => ExitCode::from(2),
+    }
+}
+
+/// The name in front of messages: what the program was called by, when that is one of its two names.
+fn program_name(arg0: Option<&OsString>) -> &'static str {
+    let base = arg0.and_then(|path| Path::new(path).file_name());
+    if base.is_some_and(|name| name == "workerctl") { "workerctl" } else { "conveyor" }
+}
+
+/// The verb that a word calls.
+fn find(word: &str) -> Option<&'static Entry> {
+    VERBS.iter().find(|entry| entry.is_called(word))
+}
+
+/// The whole command line. When the verb is known, only its arguments are built: the others cost start-up time.
+pub(crate) fn root(program: &'static str, only: Option<&'static Entry>) -> Command {
+    let root = Command::new(program)
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Supervise coding-agent sessions durably, with proof of each delivery")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .infer_long_args(true)
+        .disable_help_subcommand(true);
+    match only {
+        Some(entry) => root.subcommand(subcommand(entry)),
+        None => root
+            .override_help(help::overview(program))
+            .subcommands(VERBS.iter().map(subcommand))
+            .subcommand(completions_command()),
+    }
+}
+
+/// A verb's own arguments and those that each verb has.
+fn subcommand(entry: &Entry) -> Command {
+    let db = Arg::new("db")
+        .long("db")
+        .visible_alias("path")
+        .value_name("PATH|URL")
+        .global(false)
+        .help("The ledger: a SQLite file or a postgres:// URL");
+    let json = Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print JSON");
+    let text = Arg::new("text")
+        .long("text")
+        .id("as-text")
+        .action(ArgAction::SetTrue)
+        .conflicts_with("json")
+        .help("Print text");
+    let command = (entry.command)();
+    let takes_text = command.get_arguments().any(|arg| arg.get_long() == Some("text"));
+    let command = command.infer_long_args(true).next_help_heading("Options of each verb").arg(db).arg(json);
+    if takes_text { command } else { command.arg(text) }
+}
+
+fn completions_command() -> Command {
+    let shell = Arg::new("shell").required(true).value_parser(clap::value_parser!(clap_complete::Shell));
+    Command::new("completions").about("Print completions for a shell").arg(shell)
+}
+
+fn completions(program: &'static str, matches: &ArgMatches) -> ExitCode {
+    let Some(shell) = matches.get_one::<clap_complete::Shell>("shell") else {
+        return ExitCode::from(2);
+    };
+    let mut script = Vec::new();
+    clap_complete::generate(*shell, &mut root(program, None), program, &mut script);
+    output::print(&String::from_utf8_lossy(&script))
+}
+
+/// Calls a verb with its parsed arguments.
+fn call(program: &'static str, verb: &'static Entry, matches: &ArgMatches) -> ExitCode {
+    let flag = |id: &str| matches.try_get_one::<bool>(id).ok().flatten().copied().unwrap_or(false);
+    let environment = match Environment::capture() {
+        Ok(environment) => environment,
+        Err(error) => return output::fail(program, output::Shown::Text, &error),
+    };
+    let chosen = Chosen { json: flag("json"), text: flag("as-text") };
+    let shown = output::shown(chosen, verb.form, &environment);
+    match answer(verb, matches, environment) {
+        Ok(answer) => output::show(shown, &answer),
+        Err(error) => output::fail(program, shown, &error),
+    }
+}
+
+/// Runs the verb to its end, or until a signal says otherwise.
+fn answer(verb: &Entry, matches: &ArgMatches, environment: Environment) -> Result<conveyor_engine::verb::Answer> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::environment(format!("the runtime cannot start: {error}")))?;
+    let db = matches.get_one::<String>("db").map(String::as_str);
+    let answer = runtime.block_on(async {
+        let plane = Plane::open(environment, db)?;
+        let answer = signals::until_stopped(&plane, (verb.from_args)(&plane, matches)).await;
+        plane.close().await;
+        answer
+    });
+    runtime.shutdown_background();
+    let _ = std::io::stdout().flush();
+    answer
+}

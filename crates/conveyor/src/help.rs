@@ -1,0 +1,74 @@
+//! Help: verbs under the purpose that they serve, and what is said of wrong usage.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use conveyor_engine::Environment;
+use conveyor_engine::VERBS;
+use conveyor_engine::verb::Entry;
+use conveyor_engine::verb::Group;
+use conveyor_model::Error;
+
+use crate::output;
+use crate::output::Chosen;
+
+/// The page that `--help` without a verb shows.
+pub(crate) fn overview(program: &str) -> String {
+    let mut page = format!(
+        "Supervise coding-agent sessions durably, with proof of each delivery.\n\nUsage: {program} <VERB> [ARGUMENTS]\n"
+    );
+    for group in Group::ALL {
+        let _ = write!(page, "\n{}:\n", group.heading());
+        for entry in VERBS.iter().filter(|entry| entry.group == group) {
+            let _ = writeln!(page, "  {:<24} {}", entry.name, summary(entry));
+        }
+    }
+    let _ = write!(
+        page,
+        "\nAlso:\n  {:<24} Print completions for a shell\n  {:<24} Print the version\n\n\
+         `{program} <VERB> --help` tells what a verb does and takes. Each verb takes --json, --text and --db.\n",
+        "completions <SHELL>", "--version"
+    );
+    page
+}
+
+/// The first line of a verb's help.
+fn summary(entry: &Entry) -> String {
+    (entry.command)().get_about().map(ToString::to_string).unwrap_or_default()
+}
+
+/// Shows help that was asked for, or an error of usage.
+pub(crate) fn report(program: &str, verb: Option<&Entry>, error: &clap::Error) -> ExitCode {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => output::print(&error.render().to_string()),
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            eprint!("{}", error.render());
+            ExitCode::from(2)
+        }
+        _ => usage(program, verb, error),
+    }
+}
+
+/// An error of usage, in the form that the verb's answers have.
+fn usage(program: &str, verb: Option<&Entry>, error: &clap::Error) -> ExitCode {
+    let rendered = error.render().to_string();
+    let (message, rest) = rendered.split_once("\n\n").unwrap_or((rendered.as_str(), ""));
+    let message = message.trim_start_matches("error: ").trim().replace('\n', " ");
+    let hint = match verb {
+        Some(verb) => format!("{program} {} --help", verb.name),
+        None => format!("{program} --help"),
+    };
+    let wants_json = std::env::args_os().any(|arg| arg == "--json");
+    let shown = match (verb, Environment::capture()) {
+        (Some(verb), Ok(environment)) => {
+            output::shown(Chosen { json: wants_json, text: false }, verb.form, &environment)
+        }
+        _ if wants_json => output::Shown::Json,
+        _ => output::Shown::Text,
+    };
+    if shown == output::Shown::Text && !rest.trim().is_empty() {
+        eprintln!("{}", rest.trim());
+    }
+    output::fail(program, shown, &Error::usage(message).hint(hint))
+}
