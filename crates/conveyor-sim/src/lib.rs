@@ -1,1 +1,10 @@
-//! sim
+//! A simulated agent, a fake model provider, and a harness for the real Codex: for `demo` and for tests.
+//!
+//! Nothing else links this crate. What it simulates was measured on the real program, and each trap is a scenario that
+//! runs against both, so that the simulation cannot drift from what it stands for.
+
+pub mod codex;
+pub mod directive;
+pub mod mcp;
+pub mod provider;
+pub mod tmux;
