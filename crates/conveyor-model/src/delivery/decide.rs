@@ -56,6 +56,8 @@ pub struct Sight {
     pub screen: pane::Kind,
     /// Somebody scrolls in the pane: tmux's copy mode takes keys away from the program.
     pub copy_mode: bool,
+    /// A list of commands or files is open over the composer: it would eat the submit key.
+    pub popup: bool,
     /// What the composer holds.
     pub composer: Composer,
     /// The token stands in the agent's list of pending or queued messages.
@@ -81,6 +83,8 @@ pub enum Wait {
     Screen(pane::Kind),
     /// A person scrolls in the pane.
     CopyMode,
+    /// A list of commands or files is open over the composer.
+    Popup,
     /// The paste is not shown yet, or the record is not written yet.
     NotYet,
     /// It was found nowhere once; a second look must confirm that.
@@ -189,7 +193,7 @@ fn nowhere(sight: &Sight) -> Decision {
         | Stage::Unproved
         | Stage::Cancelled => limits::RECORD_EXPECTED,
     };
-    if sight.turn_running || screen(sight).is_some() || sight.screen == pane::Kind::Busy {
+    if sight.turn_running || sight.screen.is_running() || screen(sight).is_some() {
         Decision::Wait(Wait::TurnRunning)
     } else if sight.since_effect < expected {
         Decision::Wait(Wait::NotYet)
@@ -204,31 +208,14 @@ fn nowhere(sight: &Sight) -> Decision {
 ///
 /// A running turn does not: the submit key queues the text for the next turn (measured, 32 of 32).
 fn screen(sight: &Sight) -> Option<Wait> {
-    use pane::Kind;
     if sight.copy_mode {
-        return Some(Wait::CopyMode);
-    }
-    match sight.screen {
-        Kind::Idle
-        | Kind::Busy
-        | Kind::Compacted
-        | Kind::ContextFull
-        | Kind::RateLimited
-        | Kind::StreamError
-        | Kind::UsageLimited
-        | Kind::Retrying => None,
-        Kind::ApprovalPrompt
-        | Kind::HooksReviewPrompt
-        | Kind::LoginPrompt
-        | Kind::McpApprovalPrompt
-        | Kind::Picker
-        | Kind::PlanPrompt
-        | Kind::Quit
-        | Kind::Reconnecting
-        | Kind::Rewind
-        | Kind::TrustPrompt
-        | Kind::Unknown
-        | Kind::UpdatePrompt => Some(Wait::Screen(sight.screen)),
+        Some(Wait::CopyMode)
+    } else if !sight.screen.takes_input() {
+        Some(Wait::Screen(sight.screen))
+    } else if sight.popup {
+        Some(Wait::Popup)
+    } else {
+        None
     }
 }
 
@@ -244,6 +231,7 @@ mod tests {
         buffer: Buffer::NotKnown,
         screen: pane::Kind::Idle,
         copy_mode: false,
+        popup: false,
         composer: Composer::Empty,
         queued: false,
         recorded: false,
@@ -297,7 +285,7 @@ mod tests {
     }
 
     fn sights() -> impl Strategy<Value = Sight> {
-        let flags = proptest::array::uniform4(any::<bool>());
+        let flags = proptest::array::uniform5(any::<bool>());
         let stages = proptest::sample::select(vec![Stage::Leased, Stage::EffectStarted, Stage::Submitted]);
         let targets = proptest::sample::select(vec![Target::Reachable, Target::Died, Target::Lost]);
         let buffers = proptest::sample::select(vec![Buffer::Withdrawn, Buffer::Pasted, Buffer::NotKnown]);
@@ -308,15 +296,22 @@ mod tests {
             Composer::Foreign,
             Composer::Hidden,
         ]);
-        let screens = proptest::sample::select(pane::Kind::ALL.to_vec());
+        let screens = proptest::sample::select(vec![
+            pane::Kind::Idle,
+            pane::Kind::Busy,
+            pane::Kind::ApprovalPrompt,
+            pane::Kind::Reconnecting,
+            pane::Kind::Unknown,
+        ]);
         let times = (0_u64..1_000, 0_u64..10);
         (stages, targets, buffers, composers, screens, flags, times).prop_map(
-            |(stage, target, buffer, composer, screen, [copy_mode, queued, recorded, turn_running], times)| Sight {
+            |(stage, target, buffer, composer, screen, [copy_mode, popup, queued, recorded, turn_running], times)| Sight {
                 stage,
                 target,
                 buffer,
                 screen,
                 copy_mode,
+                popup,
                 composer,
                 queued,
                 recorded,
