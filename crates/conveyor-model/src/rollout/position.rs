@@ -9,11 +9,14 @@ use crate::Timestamp;
 /// How far a rollout has been read: enough to go on after a restart, and to find the place again in a file that was
 /// replaced, truncated, rewritten or migrated.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Position {
     /// The file.
     pub path: String,
     /// The thread that the file's first record names.
     pub thread_id: Option<String>,
+    /// Version of the Codex that began the thread, by which unknown records are counted.
+    pub cli_version: Option<String>,
     /// Device of the file.
     pub device: u64,
     /// Inode of the file.
@@ -26,6 +29,9 @@ pub struct Position {
     pub last_at: Option<Timestamp>,
     /// How many records of exactly that time were read: Codex writes several in one millisecond.
     pub last_at_count: u32,
+    /// Set while a file is read again from its beginning and records that were read before are passed over: how many
+    /// of these have the time [`Position::last_at`].
+    pub catching_up: Option<u32>,
     /// How many bytes before `offset` [`Position::tail_sha256`] covers.
     pub tail_len: u32,
     /// Digest of these bytes, in hex: if they changed, the file is another one whatever its inode says.
@@ -48,11 +54,21 @@ impl Position {
         }
     }
 
-    /// Whether a record of a file that must be read again from its beginning is newer than all that was read.
-    ///
-    /// `same_time` is how many records of the time [`Position::last_at`] came before it in the file as it is now. A
-    /// truncated thread that goes on uses ordinals a second time, so a later time counts even with a lower ordinal.
-    pub fn is_newer(&self, ordinal: Option<u64>, at: Option<Timestamp>, same_time: u32) -> bool {
+    /// Whether a record was read before, in a file that is read again from its beginning. The first one that was not
+    /// ends the catching up: whatever follows it is new.
+    pub fn was_read(&mut self, ordinal: Option<u64>, at: Option<Timestamp>) -> bool {
+        let Some(same_time) = self.catching_up else { return false };
+        if self.is_newer(ordinal, at, same_time) {
+            self.catching_up = None;
+            return false;
+        }
+        let same = at.is_some() && at == self.last_at;
+        self.catching_up = Some(same_time.saturating_add(u32::from(same)));
+        true
+    }
+
+    /// A truncated thread that goes on uses ordinals a second time, so a later time counts even with a lower ordinal.
+    fn is_newer(&self, ordinal: Option<u64>, at: Option<Timestamp>, same_time: u32) -> bool {
         let later = at.is_some() && at > self.last_at;
         match (ordinal, self.last_ordinal) {
             (Some(ordinal), Some(last)) => later || ordinal > last,
