@@ -4,10 +4,14 @@
 //! Nothing here touches the ledger. The effect is the trait [`log::AgentLog`]; a simulation holds its rollouts in
 //! memory ([`log::MemoryLog`]).
 
+pub mod discover;
 pub mod follow;
 pub mod log;
 pub mod parse;
+pub mod process;
+pub mod watch;
 
+pub use discover::discover;
 pub use follow::Batch;
 pub use follow::Follower;
 pub use follow::read_meta;
@@ -15,3 +19,5 @@ pub use log::AgentLog;
 pub use log::FsLog;
 pub use log::MemoryLog;
 pub use parse::parse;
+pub use process::ProcessId;
+pub use watch::Watch;

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::Deserialize;
 use serde::Deserializer;
@@ -55,8 +56,8 @@ trait Keep<'a>: Default {
     }
 }
 
-impl<'a> Keep<'a> for Text<'a> {
-    fn borrowed(text: &'a str) -> Self {
+impl<'de: 'a, 'a> Keep<'de> for Text<'a> {
+    fn borrowed(text: &'de str) -> Self {
         Self(Some(Cow::Borrowed(text)))
     }
     fn owned(text: &str) -> Self {
@@ -82,7 +83,7 @@ impl Keep<'_> for Number {
     }
 }
 
-struct KeepVisitor<T>(std::marker::PhantomData<T>);
+struct KeepVisitor<T>(PhantomData<T>);
 
 impl<'de, T: Keep<'de>> Visitor<'de> for KeepVisitor<T> {
     type Value = T;
@@ -121,17 +122,23 @@ impl<'de, T: Keep<'de>> Visitor<'de> for KeepVisitor<T> {
     }
 }
 
-macro_rules! deserialize_leniently {
-    ($($kept:ty),*) => { $(
-        impl<'de> Deserialize<'de> for $kept {
-            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                from.deserialize_any(KeepVisitor(std::marker::PhantomData))
-            }
-        }
-    )* };
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(KeepVisitor(PhantomData))
+    }
 }
 
-deserialize_leniently!(Text<'de>, Count, Number);
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(KeepVisitor(PhantomData))
+    }
+}
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(KeepVisitor(PhantomData))
+    }
+}
 
 /// The object that `raw` holds, or the default if it holds something else.
 ///
