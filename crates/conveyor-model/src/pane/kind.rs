@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::Composer;
 use super::Dialog;
+use super::composer::OwnText;
 
 /// What a pane shows. Exactly one at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -161,16 +162,22 @@ pub struct Classification {
     pub pending: Vec<String>,
     /// How long the turn has been running according to the screen, in seconds.
     pub busy_seconds: Option<u64>,
-    /// Things that are worth telling but do not decide the kind: `mcp_startup`, `rate_limit_prompt`, `plan_prompt`.
+    /// Things that are worth telling but do not decide the kind: `mcp_startup`, `rate_limit_prompt`, `plan_prompt`,
+    /// `escape_armed`.
     pub notices: Vec<&'static str>,
     /// Whether the pane is in copy mode or another mode of tmux, in which keys do not reach the agent.
     pub in_mode: bool,
 }
 
 impl Classification {
-    /// Whether the composer holds the message of `token` and nothing else, so that only the submit key is missing.
+    /// Whether the composer holds the message of `token` and no other message of ours; see [`Composer::is_only`].
     pub fn holds_only(&self, token: &str) -> bool {
         self.composer.is_only(token)
+    }
+
+    /// Whether the composer holds our text and nothing beside it, so that only the submit key is missing.
+    pub fn holds_exactly(&self, own: &OwnText) -> bool {
+        self.composer.is_exactly(own)
     }
 
     /// Whether the message of `token` is in the list of those that wait for the model.
