@@ -99,7 +99,7 @@ fn a_turn_knows_its_settings_tokens_and_version() {
     assert_eq!(newest.cli_version.as_deref(), Some("0.169.0"));
     assert_eq!(
         (newest.approval_policy.as_deref(), newest.sandbox_mode.as_deref()),
-        (Some("on-request"), Some("read-only"))
+        (Some("never"), Some("danger-full-access"))
     );
     assert_eq!((newest.context_window, newest.last_tokens.unwrap().total_tokens), (Some(258_400), 6_424));
     assert_eq!((newest.compactions, newest.starts), (1, 4));

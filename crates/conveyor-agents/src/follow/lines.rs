@@ -54,6 +54,11 @@ impl Lines {
         self.offset + (self.buffer.len() - self.begin) as u64
     }
 
+    #[cfg(test)]
+    pub(super) fn buffer_bytes(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     pub(super) fn line(&self, range: Range<usize>) -> &[u8] {
         &self.buffer[range]
     }
