@@ -53,6 +53,15 @@ impl Flavour {
         }
     }
 
+    /// What the screen shows below the composer once the session has started.
+    const fn ready_footer(self) -> &'static str {
+        match self {
+            Self::Embedded | Self::Daemon => "← for agents",
+            Self::V144 => " default · ",
+            Self::V99 => "context left",
+        }
+    }
+
     /// The program.
     ///
     /// # Errors
@@ -121,9 +130,13 @@ impl Codex {
         self.folder.path()
     }
 
-    /// Waits for an empty composer without a running turn.
+    /// Waits for an empty composer without a running turn, in a session that takes a submit key.
+    ///
+    /// While a session still starts, the composer is there already, but the submit key is swallowed and the draft
+    /// stays (measured on 0.169 embedded and daemon). What is missing then is the footer's line about the session.
     pub fn wait_idle(&self) -> anyhow::Result<String> {
-        self.wait_screen(START, "an empty composer", is_idle)
+        let footer = self.flavour.ready_footer();
+        self.wait_screen(START, "an empty composer", |screen| is_idle(screen) && screen.contains(footer))
     }
 
     /// Waits for a screen.

@@ -113,19 +113,24 @@ impl Shared {
 
     /// Keeps a request and decides its answer.
     fn answer(&self, received: &Received) -> Round {
-        let rule = {
+        let rules = {
             let mut state = self.lock();
             state.received.push(received.clone());
             self.changed.notify_all();
-            state.rules.iter().find(|rule| rule.matches(received)).cloned()
+            state.rules.clone()
         };
-        let steps = match rule.map(|rule| rule.then) {
-            Some(Then::Steps(steps)) => steps,
-            Some(Then::Ask(ask)) => ask(received),
-            None => directive::parse(&received.user_text),
-        };
-        round(received, &steps)
+        decide(&rules, received)
     }
+}
+
+/// What a model with these rules answers to a request.
+pub(crate) fn decide(rules: &[Rule], received: &Received) -> Round {
+    let steps = match rules.iter().find(|rule| rule.matches(received)).map(|rule| &rule.then) {
+        Some(Then::Steps(steps)) => steps.clone(),
+        Some(Then::Ask(ask)) => ask(received),
+        None => directive::parse(&received.user_text),
+    };
+    round(received, &steps)
 }
 
 /// The answer to the n-th request of a turn.
