@@ -65,3 +65,6 @@ pub const LEDGER_BUSY: Duration = Duration::from_secs(30);
 
 /// Deliveries that one dispatcher transaction moves at most.
 pub const DISPATCH_BATCH: u32 = 50;
+
+/// Longest key that a caller may choose (idempotency, dedupe, correlation), in bytes. PostgreSQL indexes at most 2.7 kB.
+pub const KEY_BYTES: usize = 512;

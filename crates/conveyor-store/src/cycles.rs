@@ -1,0 +1,147 @@
+//! Observations that a manager made with `cycle`, and how long their parts took.
+
+use conveyor_model::Result;
+use conveyor_model::Timestamp;
+use conveyor_model::ids::BindingId;
+use conveyor_model::ids::DeliveryId;
+use conveyor_model::ids::TaskId;
+use serde_json::Value;
+
+use crate::cell::Table as _;
+use crate::cell::args;
+use crate::cell::table;
+use crate::cell::words;
+use crate::db::Db;
+use crate::filter::Filter;
+use crate::tx::AuditRow;
+use crate::tx::Counter;
+use crate::tx::Tx;
+
+words! {
+    /// How a cycle went.
+    CycleState, "a cycle's state" {
+        /// It failed.
+        Failed = "failed",
+        /// It runs, or its process died.
+        Started = "started",
+        /// It succeeded.
+        Succeeded = "succeeded",
+    }
+}
+
+words! {
+    /// How a part of a cycle went.
+    SpanState, "a span's state" {
+        /// It answered, but not with everything.
+        Degraded = "degraded",
+        /// It failed.
+        Failed = "failed",
+        /// It succeeded.
+        Succeeded = "succeeded",
+    }
+}
+
+table! {
+    /// An observation.
+    Cycle in "cycles" {
+        /// Small number, given by [`insert`].
+        id: i64,
+        /// The task.
+        task_id: TaskId,
+        /// The binding.
+        binding_id: Option<BindingId>,
+        /// How it went.
+        state: CycleState,
+        /// When it began.
+        started_at: Timestamp,
+        /// When it ended.
+        completed_at: Option<Timestamp>,
+        /// The notable pattern of the pane.
+        pane_pattern: Option<String>,
+        /// The whole report.
+        status_json: Option<Value>,
+        /// Why it failed.
+        error: Option<String>,
+    }
+}
+
+table! {
+    /// A part of a cycle.
+    Span in "cycle_spans" {
+        /// Small number, given by [`insert_span`].
+        id: i64,
+        /// The cycle.
+        cycle_id: i64,
+        /// The task.
+        task_id: TaskId,
+        /// Which part.
+        phase: String,
+        /// How it went.
+        state: SpanState,
+        /// When it began.
+        started_at: Timestamp,
+        /// When it ended.
+        completed_at: Timestamp,
+        /// How long it took, in milliseconds.
+        duration_ms: f64,
+        /// Details.
+        attributes_json: Value,
+        /// Why it failed.
+        error: Option<String>,
+        /// The decision that it belongs to.
+        decision_id: Option<i64>,
+        /// The delivery that it belongs to.
+        delivery_id: Option<DeliveryId>,
+    }
+}
+
+/// Stores a cycle and returns it with its number.
+pub async fn insert(tx: &mut Tx, mut cycle: Cycle, audit: AuditRow) -> Result<Cycle> {
+    cycle.id = tx.next_number(Counter::Cycle).await?;
+    tx.insert(&cycle).await?;
+    tx.audit(audit.or_task(Some(&cycle.task_id)).or_binding(cycle.binding_id.as_ref())).await?;
+    Ok(cycle)
+}
+
+/// Stores all fields of a cycle.
+pub async fn update(tx: &mut Tx, cycle: &Cycle, audit: AuditRow) -> Result<()> {
+    tx.replace(cycle).await?;
+    tx.audit(audit.or_task(Some(&cycle.task_id)).or_binding(cycle.binding_id.as_ref())).await.map(drop)
+}
+
+/// Stores a part of a cycle. Leaves no audit row.
+pub async fn insert_span(tx: &mut Tx, mut span: Span) -> Result<Span> {
+    span.id = tx.next_number(Counter::Span).await?;
+    tx.whisper(Span::insert(), span.args()).await?;
+    Ok(span)
+}
+
+/// A cycle by its number.
+pub async fn get(db: &mut Db, id: i64) -> Result<Option<Cycle>> {
+    db.one(Cycle::select("WHERE id = $1"), args![&id]).await
+}
+
+/// The latest cycle of a task.
+pub async fn latest(db: &mut Db, task: &TaskId) -> Result<Option<Cycle>> {
+    db.one(Cycle::select("WHERE task_id = $1 ORDER BY id DESC LIMIT 1"), args![task]).await
+}
+
+/// Cycles of a task, newest first; only those with a notable pattern when `notable`.
+pub async fn list(db: &mut Db, task: &TaskId, notable: bool, limit: u32) -> Result<Vec<Cycle>> {
+    let (rest, args) = Filter::new()
+        .given("task_id = ?", Some(task))
+        .must_if(notable, "pane_pattern IS NOT NULL")
+        .limited("ORDER BY id DESC", limit);
+    db.all(Cycle::select(&rest), args).await
+}
+
+/// How many cycles a task has in each state.
+pub async fn counts(db: &mut Db, task: Option<&TaskId>) -> Result<Vec<(CycleState, i64)>> {
+    let (rest, args) = Filter::new().given("task_id = ?", task).build();
+    db.all(format!("SELECT state, count(*) FROM cycles {rest} GROUP BY state ORDER BY state"), args).await
+}
+
+/// The parts of a cycle, in order.
+pub async fn spans(db: &mut Db, cycle: i64) -> Result<Vec<Span>> {
+    db.all(Span::select("WHERE cycle_id = $1 ORDER BY id"), args![&cycle]).await
+}

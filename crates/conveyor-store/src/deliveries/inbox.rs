@@ -1,0 +1,100 @@
+//! Deliveries that their target reads itself: offered, then confirmed.
+//!
+//! Reading is not yet having read: what a killed reader had in its hands is offered again.
+
+use std::time::Duration;
+
+use conveyor_model::Result;
+use conveyor_model::ids::DeliveryId;
+use conveyor_model::ids::SessionId;
+
+use crate::cell::Table as _;
+use crate::cell::args;
+use crate::db::Db;
+use crate::deliveries::Delivery;
+use crate::tx::AuditRow;
+use crate::tx::Tx;
+
+/// What lies unread in a session's inbox, oldest first.
+pub async fn inbox(db: &mut Db, session: &SessionId, limit: u32) -> Result<Vec<Delivery>> {
+    let rest =
+        "WHERE target_session_id = $1 AND inbox_at IS NOT NULL AND consumed_at IS NULL ORDER BY seq LIMIT $2";
+    db.all(Delivery::select(rest), args![session, &i64::from(limit)]).await
+}
+
+/// Offers the oldest item that no other reader holds. `offers` above 1 in the result means that it was offered before.
+///
+/// The item is this reader's until `lasting` is over; whoever asks again under the same name gets it again.
+pub async fn offer_next(
+    tx: &mut Tx,
+    session: &SessionId,
+    reader: &str,
+    lasting: Duration,
+    audit: AuditRow,
+) -> Result<Option<Delivery>> {
+    let now = tx.now();
+    let rest = "WHERE target_session_id = $1 AND inbox_at IS NOT NULL AND consumed_at IS NULL \
+                AND (offered_until IS NULL OR offered_until <= $2 OR offered_to = $3) ORDER BY seq LIMIT 1";
+    let args = args![session, &now, &reader.to_owned()];
+    let Some(before) = tx.one::<Delivery>(Delivery::select(rest), args).await? else { return Ok(None) };
+    let after = Delivery {
+        offered_to: Some(reader.to_owned()),
+        offered_until: Some(now.plus(lasting)),
+        offers: before.offers + 1,
+        updated_at: now,
+        ..before
+    };
+    tx.replace(&after).await?;
+    tx.audit(audit.or_delivery(&after.id).or_session(Some(session)).or_task(after.task_id.as_ref())).await?;
+    Ok(Some(after))
+}
+
+/// Confirms that a reader has an item, `how` being `record`, `next_poll` or the like. `false` when it was confirmed
+/// before, or when another reader holds it.
+pub async fn consume(tx: &mut Tx, id: &DeliveryId, reader: &str, how: &str, audit: AuditRow) -> Result<bool> {
+    let now = tx.now();
+    let sql = "UPDATE deliveries SET consumed_at = $2, consumed_by = $3, consumed_how = $4, updated_at = $2 \
+               WHERE id = $1 AND inbox_at IS NOT NULL AND consumed_at IS NULL \
+               AND (offered_to IS NULL OR offered_to = $3 OR offered_until <= $2)";
+    let consumed = tx.change(sql, args![id, &now, &reader.to_owned(), &how.to_owned()]).await? > 0;
+    if consumed {
+        tx.audit(audit.or_delivery(id)).await?;
+    }
+    Ok(consumed)
+}
+
+/// The same on the target's own word, whoever was offered it.
+pub async fn acknowledge(tx: &mut Tx, id: &DeliveryId, reader: &str, audit: AuditRow) -> Result<bool> {
+    let now = tx.now();
+    let sql = "UPDATE deliveries SET consumed_at = $2, consumed_by = $3, consumed_how = 'ack', updated_at = $2 \
+               WHERE id = $1 AND inbox_at IS NOT NULL AND consumed_at IS NULL";
+    let consumed = tx.change(sql, args![id, &now, &reader.to_owned()]).await? > 0;
+    if consumed {
+        tx.audit(audit.or_delivery(id)).await?;
+    }
+    Ok(consumed)
+}
+
+/// Confirms items that a cycle has shown to its manager, and returns those that were unread until then.
+pub async fn consume_for_cycle(
+    tx: &mut Tx,
+    ids: &[DeliveryId],
+    reader: &str,
+    cycle: i64,
+    audit: AuditRow,
+) -> Result<Vec<DeliveryId>> {
+    let now = tx.now();
+    let sql = "UPDATE deliveries SET consumed_at = $2, consumed_by = $3, consumed_how = 'cycle', \
+               consumed_cycle = $4, updated_at = $2 \
+               WHERE id = $1 AND inbox_at IS NOT NULL AND consumed_at IS NULL";
+    let mut consumed = Vec::new();
+    for id in ids {
+        if tx.change(sql, args![id, &now, &reader.to_owned(), &cycle]).await? > 0 {
+            consumed.push(id.clone());
+        }
+    }
+    if !consumed.is_empty() {
+        tx.audit(audit).await?;
+    }
+    Ok(consumed)
+}

@@ -1,0 +1,1 @@
+//! Is this ledger sound? Looks before anything is repaired, and never creates.

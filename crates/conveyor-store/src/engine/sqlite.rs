@@ -1,0 +1,260 @@
+//! SQLite: files, private modes, and the four ways in which a ledger is opened to be read.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Instant;
+
+use conveyor_model::Error;
+use conveyor_model::Result;
+use conveyor_model::limits;
+use sqlx::AnyConnection;
+use sqlx::ConnectOptions;
+use sqlx::any::AnyConnectOptions;
+
+use crate::db::Db;
+use crate::engine::Engine;
+use crate::engine::LOCK_SLICE;
+use crate::engine::trouble;
+use crate::engine::trouble::Trouble;
+
+/// How often opening to read is tried when the file changes its state in between: `-wal` came or went.
+const READ_TRIES: usize = 5;
+
+/// What identifies the bytes that were read without any lock: changed when a writer came by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fingerprint {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+}
+
+impl Fingerprint {
+    fn of(path: &Path) -> Option<Self> {
+        let meta = fs::metadata(path).ok()?;
+        let modified = (meta.mtime(), meta.mtime_nsec());
+        Some(Self { device: meta.dev(), inode: meta.ino(), size: meta.size(), modified })
+    }
+
+    /// Whether nobody has written since: the same bytes, and no write-ahead log beside them.
+    pub(crate) fn holds(&self, path: &Path) -> bool {
+        Self::of(path).as_ref() == Some(self) && !beside(path, "-wal").exists()
+    }
+}
+
+/// The file beside the ledger whose name has `suffix` appended.
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// The path with symbolic links resolved, so that `-wal`, bell and locks are the same files under each name.
+pub(crate) fn resolved(path: &Path) -> PathBuf {
+    if let Ok(real) = path.canonicalize() {
+        return real;
+    }
+    let parent = path.parent().and_then(|parent| parent.canonicalize().ok());
+    match (parent, path.file_name()) {
+        (Some(parent), Some(name)) => parent.join(name),
+        _ => path.to_owned(),
+    }
+}
+
+/// Opens a ledger that is only read. `None` when there is none.
+///
+/// With a write-ahead log beside it, the file is opened with `mode=ro`. Without one that would fail in a folder that
+/// cannot be written (measured), because SQLite wants to make the log; then the file is opened as immutable, without
+/// any lock, and the returned fingerprint tells afterwards whether a writer came by.
+pub(crate) async fn open_read(
+    path: &Path,
+    place: &str,
+) -> Result<Option<(AnyConnection, Option<Fingerprint>)>> {
+    let mut failed = None;
+    for _ in 0..READ_TRIES {
+        let Some(print) = Fingerprint::of(path) else { return absent(path, place) };
+        if print.size == 0 {
+            return Ok(None);
+        }
+        let live = beside(path, "-wal").exists();
+        let parameters = if live { "mode=ro" } else { "mode=ro&immutable=true" };
+        match connect(path, parameters).await {
+            Ok(conn) if live => return Ok(Some((conn, None))),
+            Ok(conn) if print.holds(path) => return Ok(Some((conn, Some(print)))),
+            Ok(_) => {}
+            Err(error) => failed = Some(error),
+        }
+    }
+    Err(match failed {
+        Some(error) => trouble::told(&error, Engine::Sqlite, place),
+        None => trouble::tell(Trouble::Busy, &"it changes all the time", place),
+    })
+}
+
+/// A file that cannot be looked at: not there, or not for us.
+fn absent<T>(path: &Path, place: &str) -> Result<Option<T>> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Err(trouble::tell(Trouble::Permission, &error, place))
+        }
+        Err(_) | Ok(_) => Ok(None),
+    }
+}
+
+/// Opens a ledger that is written, making folder and file private when they are missing.
+pub(crate) async fn open_write(path: &Path, place: &str) -> Result<AnyConnection> {
+    prepare_folder(path)?;
+    prepare_file(path)?;
+    let conn =
+        connect(path, "mode=rw").await.map_err(|error| trouble::told(&error, Engine::Sqlite, place))?;
+    Ok(conn)
+}
+
+/// What a connection that writes needs beyond the driver's defaults.
+pub(crate) async fn prepare_writer(db: &mut Db) -> Result<()> {
+    // The default of `synchronous`, FULL, is kept: an accepted delivery survives a power cut.
+    db.script(format!("PRAGMA busy_timeout = {}", LOCK_SLICE.as_millis())).await
+}
+
+/// Turns a new file into one with a write-ahead log, which it then stays.
+///
+/// Several processes that make the same ledger at once are in each other's way here, and SQLite does not wait by itself.
+pub(crate) async fn prepare_new(db: &mut Db) -> Result<()> {
+    let deadline = Instant::now() + limits::LEDGER_BUSY;
+    loop {
+        match db.try_script("PRAGMA journal_mode = WAL").await {
+            Ok(()) => return Ok(()),
+            Err(failure) if failure.trouble == Trouble::Busy && Instant::now() < deadline => {
+                tokio::task::yield_now().await;
+            }
+            Err(failure) => return Err(failure.error),
+        }
+    }
+}
+
+async fn connect(path: &Path, parameters: &str) -> sqlx::Result<AnyConnection> {
+    AnyConnectOptions::from_str(&url(path, parameters)?)?.disable_statement_logging().connect().await
+}
+
+/// The driver's URL of a file. Everything but plain letters and digits is escaped, `.` too, because URLs give `..` a
+/// meaning of their own.
+fn url(path: &Path, parameters: &str) -> sqlx::Result<String> {
+    let text =
+        path.to_str().ok_or_else(|| sqlx::Error::Configuration("the ledger's path is not UTF-8".into()))?;
+    let escaped: String = text
+        .bytes()
+        .map(|byte| match byte {
+            b'/' | b'-' | b'_' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect();
+    Ok(format!("sqlite://{escaped}?{parameters}"))
+}
+
+/// Makes the folder (0700) or checks that nobody else can put files into it.
+fn prepare_folder(path: &Path) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let told = |error: &io::Error| {
+        Error::ledger(format!("the ledger's folder {} cannot be used: {error}", folder.display()))
+            .hint("give another path with --db")
+    };
+    if !folder.exists() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| told(&error))?;
+    }
+    let meta = fs::metadata(folder).map_err(|error| told(&error))?;
+    refuse_foreign(folder, &meta, 0o022, "go-w")
+}
+
+/// Makes the file (0600) or checks that it is ours alone.
+fn prepare_file(path: &Path) -> Result<()> {
+    let told = |error: &io::Error| {
+        let trouble = match error.kind() {
+            io::ErrorKind::PermissionDenied => Trouble::Permission,
+            io::ErrorKind::ReadOnlyFilesystem => Trouble::ReadOnly,
+            io::ErrorKind::StorageFull => Trouble::Full,
+            _ => Trouble::Absent,
+        };
+        trouble::tell(trouble, error, &path.display().to_string())
+    };
+    make_private(path).map_err(|error| told(&error))?;
+    let meta = fs::metadata(path).map_err(|error| told(&error))?;
+    if !meta.is_file() {
+        return Err(
+            Error::ledger(format!("{} is not a file", path.display())).hint("give another path with --db")
+        );
+    }
+    refuse_foreign(path, &meta, 0o077, "go=")
+}
+
+/// Makes an empty file that only its owner can use, unless there is a file already.
+pub(crate) fn make_private(path: &Path) -> io::Result<()> {
+    match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Refuses what another user owns, or what grants others any right of `forbidden`: whoever can write a ledger could make
+/// the dispatcher act.
+fn refuse_foreign(path: &Path, meta: &fs::Metadata, forbidden: u32, cure: &str) -> Result<()> {
+    let (owner, user) = (meta.uid(), rustix::process::geteuid().as_raw());
+    if owner != user {
+        return Err(Error::refused(format!(
+            "{} belongs to user {owner}, not to user {user}",
+            path.display()
+        ))
+        .hint("use the account that made it, or give another path with --db"));
+    }
+    if meta.mode() & forbidden != 0 {
+        let mode = meta.mode() & 0o7777;
+        return Err(Error::refused(format!("{} is open to other users (mode {mode:04o})", path.display()))
+            .hint(format!("chmod {cure} {}", path.display())));
+    }
+    Ok(())
+}
+
+/// Names of the tables, indexes or triggers that exist.
+pub(crate) const OBJECTS: &str = "SELECT name FROM sqlite_schema WHERE type = $1 ORDER BY name";
+
+/// Which version of the schema the file holds: `None` for an empty one.
+pub(crate) async fn schema_version(db: &mut Db) -> Result<Option<i64>> {
+    let tables: Vec<String> = db
+        .values("SELECT name FROM sqlite_schema WHERE type = 'table' LIMIT 200", crate::cell::args![])
+        .await?;
+    if tables.is_empty() {
+        return Ok(None);
+    }
+    if !tables.iter().any(|table| table == "conveyor_schema") {
+        return Err(Error::ledger(format!("{} is a database of another program", db.place))
+            .hint("give another path with --db"));
+    }
+    db.value("SELECT max(version) FROM conveyor_schema", crate::cell::args![]).await
+}
+
+/// Copies the ledger as it is now to a file beside it, and returns its path.
+pub(crate) async fn copy(db: &mut Db, path: &Path, version: i64, stamp: &str) -> Result<PathBuf> {
+    let copy = beside(path, &format!(".v{version}-{}.bak", stamp.replace(':', "")));
+    make_private(&copy)
+        .map_err(|error| Error::ledger(format!("the copy {} cannot be made: {error}", copy.display())))?;
+    let text = copy.display().to_string();
+    db.execute("VACUUM INTO $1", crate::cell::args![&text]).await?;
+    Ok(copy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_characters_of_a_path_reach_sqlite_as_they_are() {
+        let url = url(Path::new("/a b/c?d#e/%41/../é.db"), "mode=ro").unwrap();
+        assert_eq!(url, "sqlite:///a%20b/c%3Fd%23e/%2541/%2E%2E/%C3%A9%2Edb?mode=ro");
+    }
+}
