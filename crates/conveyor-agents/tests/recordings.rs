@@ -20,7 +20,7 @@ const ROLLOUTS: [&str; 6] = [
 
 fn recorded(name: &str) -> String {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata").join(format!("{name}.jsonl"));
-    std::fs::read_to_string(path).unwrap()
+    std::fs::read_to_string(path).expect("a recording lies in testdata")
 }
 
 fn events(name: &str) -> Vec<Event> {
@@ -48,7 +48,7 @@ fn story(name: &str) -> String {
         let done = if turn.task_completed() { " completed" } else { "" };
         let state = turn.state.as_str();
         let row = format!("{number:>3} {:<18} {state}{inferred}{done} calls={calls}{end}", event.kind.name());
-        writeln!(story, "{}", row.trim_end()).unwrap();
+        writeln!(story, "{}", row.trim_end()).expect("a String takes everything");
     }
     story
 }

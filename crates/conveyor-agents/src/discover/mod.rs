@@ -296,16 +296,12 @@ impl Evidence {
             common.retain(|thread| threads.contains(thread));
         }
         let mut left = common.into_iter();
-        match (left.next(), left.next()) {
-            (Some(thread), None) => {
-                let alone = self.named.iter().find(|(_, threads)| threads.len() == 1);
-                Verdict::One(thread, alone.map_or(first.0, |(proof, _)| *proof))
-            }
-            _ => {
-                let all: BTreeSet<_> = self.named.into_iter().flat_map(|(_, threads)| threads).collect();
-                Verdict::Several(all.into_iter().collect())
-            }
+        if let (Some(thread), None) = (left.next(), left.next()) {
+            let alone = self.named.iter().find(|(_, threads)| threads.len() == 1);
+            return Verdict::One(thread, alone.map_or(first.0, |(proof, _)| *proof));
         }
+        let all: BTreeSet<_> = self.named.into_iter().flat_map(|(_, threads)| threads).collect();
+        Verdict::Several(all.into_iter().collect())
     }
 }
 

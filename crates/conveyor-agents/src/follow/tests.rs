@@ -31,15 +31,13 @@ fn lines(numbers: std::ops::RangeInclusive<u64>) -> String {
 
 /// The same, as versions up to 0.144 write it.
 fn without_ordinals(text: &str) -> String {
-    text.lines()
-        .map(|line| format!("{}\n", line.split(r#""ordinal":"#).fold(String::new(), join_without_number)))
-        .collect()
-}
-
-fn join_without_number(mut joined: String, part: &str) -> String {
-    let rest = if joined.is_empty() { part } else { part.split_once(',').unwrap().1 };
-    joined.push_str(rest);
-    joined
+    let mut legacy = String::new();
+    for line in text.split_inclusive('\n') {
+        let (before, after) = line.split_once("\"ordinal\":").unwrap();
+        legacy.push_str(before);
+        legacy.push_str(after.split_once(',').unwrap().1);
+    }
+    legacy
 }
 
 fn follower(log: &MemoryLog, position: Option<Position>) -> Follower<'_> {

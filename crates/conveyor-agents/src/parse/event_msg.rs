@@ -206,10 +206,14 @@ struct TokenInfo<'a> {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Usage {
-    input_tokens: Count,
-    cached_input_tokens: Count,
-    output_tokens: Count,
-    total_tokens: Count,
+    #[serde(rename = "input_tokens")]
+    input: Count,
+    #[serde(rename = "cached_input_tokens")]
+    cached_input: Count,
+    #[serde(rename = "output_tokens")]
+    output: Count,
+    #[serde(rename = "total_tokens")]
+    total: Count,
 }
 
 #[derive(Default, Deserialize)]
@@ -229,7 +233,8 @@ struct Limits<'a> {
 #[serde(default)]
 struct Window {
     used_percent: Number,
-    window_minutes: Count,
+    #[serde(rename = "window_minutes")]
+    minutes: Count,
     resets_at: Count,
 }
 
@@ -246,10 +251,10 @@ fn tokens(payload: &Payload<'_>) -> Tokens {
 fn usage(raw: Option<&RawValue>) -> Option<TokenUsage> {
     let usage: Usage = try_object(raw)?;
     Some(TokenUsage {
-        input_tokens: usage.input_tokens.0.unwrap_or_default(),
-        cached_input_tokens: usage.cached_input_tokens.0.unwrap_or_default(),
-        output_tokens: usage.output_tokens.0.unwrap_or_default(),
-        total_tokens: usage.total_tokens.0.unwrap_or_default(),
+        input_tokens: usage.input.0.unwrap_or_default(),
+        cached_input_tokens: usage.cached_input.0.unwrap_or_default(),
+        output_tokens: usage.output.0.unwrap_or_default(),
+        total_tokens: usage.total.0.unwrap_or_default(),
     })
 }
 
@@ -269,7 +274,7 @@ fn window(raw: Option<&RawValue>) -> Option<RateWindow> {
     let window: Window = try_object(raw)?;
     Some(RateWindow {
         used_percent: window.used_percent.0.unwrap_or_default(),
-        window_minutes: window.window_minutes.0,
+        window_minutes: window.minutes.0,
         resets_at: seconds(window.resets_at),
     })
 }

@@ -136,5 +136,6 @@ fn failed(pid: u32, error: &std::io::Error) -> Error {
     failed
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests;

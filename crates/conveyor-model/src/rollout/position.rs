@@ -127,6 +127,16 @@ impl BadLines {
         } += 1;
     }
 
+    /// Adds what was counted elsewhere.
+    pub const fn merge(&mut self, other: &Self) {
+        self.blank += other.blank;
+        self.not_utf8 += other.not_utf8;
+        self.not_json += other.not_json;
+        self.not_object += other.not_object;
+        self.no_type += other.no_type;
+        self.too_long += other.too_long;
+    }
+
     /// All of them: the contract's `skipped_lines`.
     pub const fn total(&self) -> u64 {
         self.blank + self.not_utf8 + self.not_json + self.not_object + self.no_type + self.too_long
@@ -146,29 +156,34 @@ pub struct Gap {
 mod tests {
     use super::*;
 
-    fn ms(millis: i64) -> Option<Timestamp> {
-        Some(Timestamp::from_millis(millis))
+    /// What [`Position::pass`] takes.
+    fn pass(position: &mut Position, ordinal: Option<u64>, millis: i64) {
+        position.pass(ordinal, Some(Timestamp::from_millis(millis)));
+    }
+
+    fn is_newer(position: &Position, ordinal: Option<u64>, millis: i64, same_time: u32) -> bool {
+        position.is_newer(ordinal, Some(Timestamp::from_millis(millis)), same_time)
     }
 
     #[test]
     fn records_of_one_millisecond_are_told_apart_by_their_number() {
         let mut position = Position::start("r.jsonl");
-        position.pass(None, ms(5));
-        position.pass(None, ms(7));
-        position.pass(None, ms(7));
-        assert!(!position.is_newer(None, ms(5), 0));
-        assert!(!position.is_newer(None, ms(7), 1));
-        assert!(position.is_newer(None, ms(7), 2), "a third record of that millisecond was never read");
-        assert!(position.is_newer(Some(0), ms(8), 0), "migrated: ordinals where there were none");
+        pass(&mut position, None, 5);
+        pass(&mut position, None, 7);
+        pass(&mut position, None, 7);
+        assert!(!is_newer(&position, None, 5, 0));
+        assert!(!is_newer(&position, None, 7, 1));
+        assert!(is_newer(&position, None, 7, 2), "a third record of that millisecond was never read");
+        assert!(is_newer(&position, Some(0), 8, 0), "migrated: ordinals where there were none");
     }
 
     #[test]
     fn ordinals_that_a_truncated_thread_uses_again_are_new_by_their_time() {
         let mut position = Position::start("r.jsonl");
-        position.pass(Some(50), ms(50));
-        assert!(!position.is_newer(Some(50), ms(50), 0));
-        assert!(position.is_newer(Some(31), ms(60), 0));
-        assert!(position.is_newer(Some(51), ms(50), 1));
+        pass(&mut position, Some(50), 50);
+        assert!(!is_newer(&position, Some(50), 50, 0));
+        assert!(is_newer(&position, Some(31), 60, 0));
+        assert!(is_newer(&position, Some(51), 50, 1));
         assert!(!position.is_newer(Some(31), None, 0));
     }
 }
