@@ -115,6 +115,8 @@ impl Environment {
         let is_program = |path: &PathBuf| {
             path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
         };
-        std::env::split_paths(self.variable("PATH")?).map(|dir| self.cwd.join(dir).join(name)).find(is_program)
+        std::env::split_paths(self.variable("PATH")?)
+            .map(|dir| self.cwd.join(dir).join(name))
+            .find(is_program)
     }
 }

@@ -1,1 +1,22 @@
-//! engine
+//! The verbs of conveyor and what they stand on: one file a verb, named as the user types it, and [`Plane`], the
+//! context that every verb gets.
+
+mod attention;
+pub mod caller;
+pub mod deliver;
+pub mod environment;
+mod growth;
+pub mod ingest;
+pub mod locate;
+pub mod message;
+pub mod plane;
+pub mod resolve;
+pub mod table;
+pub mod verb;
+pub mod verbs;
+
+pub use caller::Caller;
+pub use environment::Environment;
+pub use plane::Effects;
+pub use plane::Plane;
+pub use table::VERBS;

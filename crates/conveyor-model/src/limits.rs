@@ -36,6 +36,15 @@ pub const TMUX_CALL: Duration = Duration::from_secs(5);
 /// How long the composer is given to show a paste before the submit key. Measured: 1 to 30 ms on 0.99 to 0.169.
 pub const PASTE_SHOWN: Duration = Duration::from_millis(1_500);
 
+/// How long the screen is given to show that a key was taken, before it counts as swallowed. Measured: one of 80 was.
+pub const KEY_SHOWN: Duration = Duration::from_millis(500);
+
+/// Between two looks at a screen that is about to change, within one attempt.
+pub const LOOK_AGAIN: Duration = Duration::from_millis(15);
+
+/// How long an attempt waits for another process that types into the same pane.
+pub const PANE_LOCK: Duration = Duration::from_secs(10);
+
 /// How long after the submit key the record is expected of an idle agent. Measured: median 74 ms, at most 251 ms.
 pub const RECORD_EXPECTED: Duration = Duration::from_secs(3);
 
@@ -68,3 +77,14 @@ pub const DISPATCH_BATCH: u32 = 50;
 
 /// Longest key that a caller may choose (idempotency, dedupe, correlation), in bytes. PostgreSQL indexes at most 2.7 kB.
 pub const KEY_BYTES: usize = 512;
+
+/// How long calls may go on after an MCP client left. Small calls take milliseconds, and an answer that is ready within
+/// this time still reaches a script that closed only its own end.
+pub const MCP_GRACE: Duration = Duration::from_secs(1);
+
+/// Ledgers that an MCP server keeps open. A server has one thread and hence one ledger, rarely a second.
+pub const MCP_LEDGERS: usize = 4;
+
+/// How long an MCP server keeps a ledger open that nobody asks for. There is a server for each agent, and PostgreSQL
+/// by default has 100 connections.
+pub const MCP_LEDGER_IDLE: Duration = Duration::from_secs(60);

@@ -98,6 +98,17 @@ pub enum Outcome {
     Aborted,
 }
 
+impl Outcome {
+    /// The word that reports and messages use.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Errored => "errored",
+            Self::Aborted => "aborted",
+        }
+    }
+}
+
 /// The end of a turn, as it is told to a manager.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TurnEnd {

@@ -66,8 +66,8 @@ pub struct Sight {
     pub recorded: bool,
     /// A turn is running, as far as the rollout tells.
     pub turn_running: bool,
-    /// The effect was begun this long ago.
-    pub since_effect: Duration,
+    /// Since the last thing that was done: the effect begun, or the submit key sent.
+    pub since_step: Duration,
     /// For how long every look has found the message nowhere; zero at the first such look.
     pub nowhere_for: Duration,
 }
@@ -168,13 +168,27 @@ fn begun(sight: &Sight) -> (Row, Decision) {
         return (Row::NeverPasted, begin(sight));
     }
     match sight.composer {
-        Composer::Ours => (Row::PastedOnly, screen(sight).map_or(Decision::Press, Decision::Wait)),
-        Composer::OursAndForeign if sight.since_effect < limits::DRAFT_PATIENCE => {
+        Composer::Ours => (Row::PastedOnly, press(sight)),
+        // Half a paste looks like a draft for a moment.
+        Composer::OursAndForeign if sight.since_step < limits::PASTE_SHOWN => {
+            (Row::BesideDraft, Decision::Wait(Wait::NotYet))
+        }
+        Composer::OursAndForeign if sight.since_step < limits::DRAFT_PATIENCE => {
             (Row::BesideDraft, Decision::Wait(Wait::Draft))
         }
         Composer::OursAndForeign => (Row::BesideDraft, Decision::BlockedByDraft),
         Composer::Hidden => (Row::Nowhere, Decision::Wait(Wait::Screen(sight.screen))),
         Composer::Empty | Composer::Foreign => (Row::Nowhere, nowhere(sight)),
+    }
+}
+
+/// Our text stands in the composer: the submit key, unless it went out a moment ago and is not drawn yet.
+fn press(sight: &Sight) -> Decision {
+    let just_pressed = sight.stage == Stage::Submitted && sight.since_step < limits::KEY_SHOWN;
+    match screen(sight) {
+        Some(wait) => Decision::Wait(wait),
+        None if just_pressed => Decision::Wait(Wait::NotYet),
+        None => Decision::Press,
     }
 }
 
@@ -195,7 +209,7 @@ fn nowhere(sight: &Sight) -> Decision {
     };
     if sight.turn_running || sight.screen.is_running() || screen(sight).is_some() {
         Decision::Wait(Wait::TurnRunning)
-    } else if sight.since_effect < expected {
+    } else if sight.since_step < expected {
         Decision::Wait(Wait::NotYet)
     } else if sight.nowhere_for < limits::UNPROVED_LOOKS_APART {
         Decision::Wait(Wait::SecondLook)
@@ -236,7 +250,7 @@ mod tests {
         queued: false,
         recorded: false,
         turn_running: false,
-        since_effect: Duration::ZERO,
+        since_step: Duration::ZERO,
         nowhere_for: Duration::ZERO,
     };
     const PASTED: Sight = Sight { stage: Stage::EffectStarted, buffer: Buffer::Pasted, ..SEEN };
@@ -251,19 +265,24 @@ mod tests {
             (
                 Sight { composer: Composer::OursAndForeign, ..PASTED },
                 Row::BesideDraft,
+                Decision::Wait(Wait::NotYet),
+            ),
+            (
+                Sight { composer: Composer::OursAndForeign, since_step: Duration::from_secs(5), ..PASTED },
+                Row::BesideDraft,
                 Decision::Wait(Wait::Draft),
             ),
             (
-                Sight { composer: Composer::OursAndForeign, since_effect: LONG, ..PASTED },
+                Sight { composer: Composer::OursAndForeign, since_step: LONG, ..PASTED },
                 Row::BesideDraft,
                 Decision::BlockedByDraft,
             ),
             (Sight { queued: true, ..PASTED }, Row::InQueue, Decision::Wait(Wait::Queued)),
             (Sight { recorded: true, ..PASTED }, Row::InRecord, Decision::Record),
             (PASTED, Row::Nowhere, Decision::Wait(Wait::NotYet)),
-            (Sight { since_effect: LONG, ..PASTED }, Row::Nowhere, Decision::Wait(Wait::SecondLook)),
+            (Sight { since_step: LONG, ..PASTED }, Row::Nowhere, Decision::Wait(Wait::SecondLook)),
             (
-                Sight { since_effect: LONG, nowhere_for: LONG, ..PASTED },
+                Sight { since_step: LONG, nowhere_for: LONG, ..PASTED },
                 Row::Nowhere,
                 Decision::Unproved,
             ),
@@ -316,7 +335,7 @@ mod tests {
                 queued,
                 recorded,
                 turn_running,
-                since_effect: Duration::from_secs(times.0),
+                since_step: Duration::from_secs(times.0),
                 nowhere_for: Duration::from_secs(times.1),
             },
         )

@@ -1,0 +1,131 @@
+//! Who calls a verb, and what that lets it do.
+
+use conveyor_model::Error;
+use conveyor_model::Result;
+
+use conveyor_store::sessions::Role;
+use conveyor_store::sessions::Session;
+use conveyor_store::threads;
+
+use crate::Environment;
+use crate::Plane;
+use crate::verb::Agents;
+use crate::verb::Effect;
+use crate::verb::Entry;
+
+/// Who calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// A person, or a program of theirs, on a command line.
+    Person,
+    /// An agent's shell. Its thread id is a claim: it may narrow rights, never widen them.
+    Shell {
+        /// `CODEX_THREAD_ID`, when it is set.
+        thread: Option<String>,
+        /// Whether a sandbox keeps it from tmux, sockets and files outside of its workspace.
+        sandboxed: bool,
+    },
+    /// An agent over MCP. The thread id comes from the agent's own program with each call.
+    Tool {
+        /// The caller's thread, where the client tells it.
+        thread: Option<String>,
+        /// The caller's own sandbox, where the client tells it.
+        sandbox_mode: Option<String>,
+    },
+}
+
+impl Caller {
+    /// The caller of a command line.
+    pub fn of_environment(environment: &Environment) -> Self {
+        if environment.is_agent() {
+            let thread = environment.variable("CODEX_THREAD_ID").map(ToOwned::to_owned);
+            Self::Shell { thread, sandboxed: environment.is_sandboxed() }
+        } else {
+            Self::Person
+        }
+    }
+
+    /// The agent's thread, proved or claimed.
+    pub fn thread(&self) -> Option<&str> {
+        match self {
+            Self::Person => None,
+            Self::Shell { thread, .. } | Self::Tool { thread, .. } => thread.as_deref(),
+        }
+    }
+
+    /// Who stands in an audit row.
+    pub fn actor(&self) -> &'static str {
+        match self {
+            Self::Person => "operator",
+            Self::Shell { .. } | Self::Tool { .. } => "agent",
+        }
+    }
+}
+
+/// Whether this caller may call this verb at all, from where it sits.
+///
+/// Errors: refused for a verb that is not offered to agents over MCP, and for anything that changes something from
+/// inside a sandbox, where neither the ledger nor tmux can be reached: there the MCP tool is the way in.
+pub fn authorise(caller: &Caller, verb: &Entry) -> Result<()> {
+    match (caller, verb.agents, verb.effect) {
+        (Caller::Tool { .. }, Agents::No, _) => {
+            Err(Error::refused(format!("`{}` is not offered to agents", verb.name))
+                .hint(format!("a person runs it: conveyor {}", verb.name)))
+        }
+        (Caller::Shell { sandboxed: true, .. }, _, Effect::Writes | Effect::Acts) => Err(Error::refused(
+            format!("`{}` cannot work from inside this sandbox, which denies the ledger and tmux", verb.name),
+        )
+        .hint(format!("call the MCP tool `{}` of the server `conveyor`", verb.name.replace('-', "_")))),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the caller of this plane may call this verb now: [`authorise`], and over MCP the role of the session that has
+/// the caller's thread.
+///
+/// Verbs for any agent look nothing up, so that they work without a ledger and with a broken one.
+pub async fn admit(plane: &Plane, verb: &Entry) -> Result<()> {
+    authorise(&plane.caller, verb)?;
+    match (&plane.caller, role_for(verb.agents)) {
+        (Caller::Person | Caller::Shell { .. }, _) | (Caller::Tool { .. }, None) => Ok(()),
+        (Caller::Tool { thread, .. }, Some(wanted)) => {
+            holds(wanted, registered(plane, thread.as_deref()).await?.as_ref(), verb)
+        }
+    }
+}
+
+/// The role that a verb is kept for. `None` for a verb that any agent may call, and for one that [`authorise`] refuses.
+const fn role_for(agents: Agents) -> Option<Role> {
+    match agents {
+        Agents::Managers => Some(Role::Manager),
+        Agents::Workers => Some(Role::Worker),
+        Agents::Any | Agents::No => None,
+    }
+}
+
+/// The active session that has a thread.
+async fn registered(plane: &Plane, thread: Option<&str>) -> Result<Option<Session>> {
+    match (thread, plane.ledger_to_read().await?) {
+        (Some(thread), Some(ledger)) => threads::session_of(&mut *ledger.read().await?, thread).await,
+        (None, _) | (_, None) => Ok(None),
+    }
+}
+
+/// Refuses whoever does not have the role.
+fn holds(wanted: Role, session: Option<&Session>, verb: &Entry) -> Result<()> {
+    let role = wanted.as_str();
+    match session {
+        Some(session) if session.role == wanted => Ok(()),
+        Some(session) => Err(Error::refused(format!(
+            "`{}` is for a {role}, and this thread is the {} `{}`",
+            verb.name,
+            session.role.as_str(),
+            session.name
+        ))
+        .hint(format!("ask the {role} of your task"))),
+        None => {
+            Err(Error::refused(format!("`{}` is for a {role}, and this thread is not registered", verb.name))
+                .hint(format!("call the tool `register_{role}` first")))
+        }
+    }
+}

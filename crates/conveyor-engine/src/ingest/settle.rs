@@ -1,0 +1,109 @@
+//! Settling deliveries: a record that holds the token proves the delivery, the end of that turn answers it.
+
+use conveyor_model::Result;
+use conveyor_model::delivery::Kind;
+use conveyor_model::delivery::Stage;
+use conveyor_model::rollout;
+use conveyor_model::rollout::Event;
+use conveyor_model::turn::Outcome;
+use conveyor_model::turn::Turn;
+use conveyor_model::turn::TurnEnd;
+use conveyor_model::wire;
+use conveyor_store::AuditRow;
+use conveyor_store::Tx;
+use conveyor_store::deliveries;
+use conveyor_store::deliveries::Change;
+use conveyor_store::deliveries::Delivery;
+use conveyor_store::sessions::Session;
+use conveyor_store::threads::SessionThread;
+
+use crate::attention;
+
+/// Settles what one record proves: messages by their token, slash commands by their effect.
+pub(super) async fn by_record(
+    tx: &mut Tx,
+    session: &Session,
+    thread: &SessionThread,
+    event: &Event,
+    id: i64,
+    turn: &Turn,
+) -> Result<()> {
+    if let Some(text) = event.delivered_text() {
+        for found in wire::find_messages(text) {
+            message(tx, session, thread, event, id, turn, &found).await?;
+        }
+    }
+    if matches!(event.kind, rollout::Kind::Compacted) {
+        keys(tx, session, Kind::Slash, "The thread was compacted").await?;
+    }
+    Ok(())
+}
+
+/// Settles one message that a record holds.
+async fn message(
+    tx: &mut Tx,
+    session: &Session,
+    thread: &SessionThread,
+    event: &Event,
+    id: i64,
+    turn: &Turn,
+    found: &wire::Found,
+) -> Result<()> {
+    let Some(delivery) = deliveries::by_token(tx, &found.token).await? else { return Ok(()) };
+    if !proves(&delivery, session, thread, event) {
+        return Ok(());
+    }
+    let altered = delivery.wire_digest.as_deref() != Some(&wire::digest(&found.body));
+    let change = Change {
+        recorded_event: Some(id),
+        recorded_turn: event.turn_id.clone().or_else(|| turn.turn_id.clone()),
+        altered,
+        ..Change::default()
+    };
+    let how = if altered { ", with another text than was sent" } else { "" };
+    let sentence = format!("Thread {} recorded {}{how}.", thread.thread_id, delivery.id);
+    let audit = AuditRow::new("delivery_recorded", sentence);
+    deliveries::move_state(tx, &delivery.id, None, delivery.state, Stage::Recorded, &change, audit).await?;
+    attention::delivery_settled(tx, &delivery).await
+}
+
+/// Whether a record in this thread can be the proof of a delivery: it is for this session, something was begun, and the
+/// record lies behind where the rollout ended at that moment.
+fn proves(delivery: &Delivery, session: &Session, thread: &SessionThread, event: &Event) -> bool {
+    let behind = match (&delivery.effect_thread_id, delivery.effect_offset) {
+        (Some(began), Some(offset)) if *began == thread.thread_id => event.offset as i64 >= offset,
+        // Another thread of the same session: it went on after `/clear`, a fork or a resume.
+        (Some(_) | None, Some(_) | None) => true,
+    };
+    delivery.target_session_id.as_ref() == Some(&session.id)
+        && delivery.effect_at.is_some()
+        && delivery.state.takes_record()
+        && behind
+}
+
+/// Settles what the end of a turn answers.
+pub(super) async fn by_end(tx: &mut Tx, session: &Session, end: &TurnEnd) -> Result<()> {
+    let turn = end.turn_id.as_deref();
+    for delivery in deliveries::recorded_in_turn(tx, &session.id, turn).await? {
+        let audit = AuditRow::new("delivery_answered", format!("The turn that holds {} ended.", delivery.id));
+        let change = Change::default();
+        deliveries::move_state(tx, &delivery.id, None, Stage::Recorded, Stage::Answered, &change, audit)
+            .await?;
+    }
+    match end.outcome {
+        Outcome::Aborted => keys(tx, session, Kind::Interrupt, "The turn was aborted").await,
+        Outcome::Completed | Outcome::Errored => Ok(()),
+    }
+}
+
+/// Settles deliveries of keys whose effect was seen. An effect proves only what was begun.
+async fn keys(tx: &mut Tx, session: &Session, kind: Kind, why: &str) -> Result<()> {
+    let open = deliveries::open_for(tx, &session.id, conveyor_model::limits::LIST_ROWS).await?;
+    for delivery in open.iter().filter(|open| open.kind == kind.as_str() && open.state.is_open_effect()) {
+        let audit = AuditRow::new("delivery_recorded", format!("{why}: {} had its effect.", delivery.id));
+        let change = Change::default();
+        deliveries::move_state(tx, &delivery.id, None, delivery.state, Stage::Recorded, &change, audit)
+            .await?;
+    }
+    Ok(())
+}

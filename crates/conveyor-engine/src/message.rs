@@ -1,0 +1,36 @@
+//! Making a delivery: by which way it goes, its token, its wire text.
+
+use conveyor_model::delivery::Kind;
+use conveyor_model::delivery::Transport;
+use conveyor_model::ids::DeliveryId;
+use conveyor_model::wire;
+use conveyor_mux::Pin;
+use conveyor_store::deliveries::NewDelivery;
+use conveyor_store::sessions::Session;
+
+use crate::Plane;
+
+/// A delivery to a session, not stored yet. Its text is the wire text already.
+pub fn new(plane: &Plane, kind: Kind, target: &Session, text: &str) -> NewDelivery {
+    let id = DeliveryId::new(plane.clock.uuid_v7());
+    let token = wire::token(plane.clock.random());
+    let body = wire::wire_text(text);
+    let mut new = NewDelivery::new(id, token, kind.as_str(), transport(target), target.host.clone());
+    new.wire_digest = kind.is_message().then(|| wire::digest(&body));
+    new.body = body;
+    new.target = Some(target.id.clone());
+    new
+}
+
+/// Typed where a pane is proved, else read from the inbox.
+pub fn transport(target: &Session) -> Transport {
+    match pin(target) {
+        Some(_) => Transport::Push,
+        None => Transport::Pull,
+    }
+}
+
+/// The proved pane of a session.
+pub fn pin(session: &Session) -> Option<Pin> {
+    serde_json::from_value(session.tmux_pin_json.clone()?).ok()
+}

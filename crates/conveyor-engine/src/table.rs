@@ -1,0 +1,8 @@
+//! The table of verbs: it feeds the command line, its help, the completions, the MCP tools and the reference page.
+
+use crate::verb::Entry;
+use crate::verbs;
+
+/// All verbs, in the order in which each heading of the help lists them.
+pub static VERBS: &[Entry] =
+    &[Entry::of::<verbs::classify::Classify>(), Entry::of::<verbs::setup_code::SetupCode>()];
