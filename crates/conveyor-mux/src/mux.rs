@@ -25,6 +25,18 @@ pub enum Key {
     CtrlU,
 }
 
+impl Key {
+    /// The name in tmux's key syntax.
+    pub const fn tmux_name(self) -> &'static str {
+        match self {
+            Self::Tab => "Tab",
+            Self::Enter => "Enter",
+            Self::Escape => "Escape",
+            Self::CtrlU => "C-u",
+        }
+    }
+}
+
 /// What became of a guarded step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acted {

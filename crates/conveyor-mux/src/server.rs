@@ -37,3 +37,21 @@ impl Server {
         Self::Named { name: name.into(), tmpdir }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_names_a_server() {
+        let of = |tmux: Option<&str>, dir: Option<&str>| {
+            Server::of_environment(tmux.map(OsStr::new), dir.map(OsStr::new))
+        };
+        assert_eq!(of(Some("/tmp/a,b/default,123,0"), Some("/x")), Server::Socket("/tmp/a,b/default".into()));
+        let under_x = Server::Named { name: "default".to_owned(), tmpdir: Some("/x".into()) };
+        assert_eq!(of(None, Some("/x")), under_x);
+        assert_eq!(of(Some(""), Some("/x")), under_x);
+        assert_eq!(of(Some("nonsense"), None), Server::named("default", None));
+        assert_eq!(of(None, Some("")), Server::named("default", None));
+    }
+}

@@ -98,8 +98,10 @@ fn read_options(lines: &[Line]) -> Option<Found> {
     let mut column = None;
     for (row, line) in lines.iter().enumerate().rev().take(60) {
         let Some(read) = read_option(line) else {
-            let inner = line.is_blank() || line.text.starts_with("  ");
-            if inner { continue } else { return None }
+            if line.is_blank() || line.text.starts_with("  ") {
+                continue;
+            }
+            return None;
         };
         let expected = options.last().is_none_or(|below| read.option.number + 1 == below.number);
         if !expected || column.is_some_and(|column| column != read.column) {

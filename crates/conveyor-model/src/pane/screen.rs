@@ -179,9 +179,11 @@ mod tests {
             "\u{1b}[1m›\u{1b}[0m \u{1b}[2mAsk\nmore \u{1b}[0;38;2;1;2;3mred\u{1b}[38;5;2mx",
         );
         assert_eq!(screen.lines[0].text, "› Ask");
-        assert_eq!(screen.lines[0].dim, [4..7]);
+        assert!(
+            !screen.lines[0].is_dim_at(3) && screen.lines[0].is_dim_at(4) && screen.lines[0].is_dim_at(6)
+        );
         assert_eq!(screen.lines[1].text, "more redx");
-        assert_eq!(screen.lines[1].dim, [0..5]);
+        assert!(screen.lines[1].is_dim_at(0) && !screen.lines[1].is_dim_at(5));
         assert_eq!(screen.lines[0].bright_from(0), "› ");
     }
 

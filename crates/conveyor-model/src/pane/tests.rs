@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::path::PathBuf;
 
 use proptest::prelude::*;
@@ -15,7 +16,8 @@ fn folder() -> PathBuf {
 /// `.txt` was captured without styles, `.ansi` with them.
 fn screen(file: &str) -> Screen {
     let text = fs::read_to_string(folder().join(file)).unwrap();
-    if file.ends_with(".ansi") { Screen::from_ansi(&text) } else { Screen::from_plain(&text) }
+    let styled = Path::new(file).extension().is_some_and(|extension| extension == "ansi");
+    if styled { Screen::from_ansi(&text) } else { Screen::from_plain(&text) }
 }
 
 fn seen(file: &str) -> Classification {
@@ -37,18 +39,18 @@ fn composer(seen: &Classification) -> String {
 fn every_recorded_screen_is_what_the_table_says() {
     let table = fs::read_to_string(folder().join("expected.table")).unwrap();
     let mut listed = BTreeSet::new();
-    let mut wrong = String::new();
+    let mut wrong = Vec::new();
     for line in table.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
         let file = line.split(" | ").next().unwrap();
         let seen = seen(file);
         let found =
             format!("{file} | {} | {} | {}", seen.kind.as_str(), composer(&seen), seen.rule.unwrap_or("-"));
         if found != line {
-            wrong.push_str(&format!("expected {line}\n   found {found}\n"));
+            wrong.push(format!("expected {line}\n   found {found}"));
         }
         listed.insert(file.to_owned());
     }
-    assert!(wrong.is_empty(), "{wrong}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let files = fs::read_dir(folder()).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
     let screens: BTreeSet<String> = files.filter(|file| file != "expected.table").collect();
     assert_eq!(screens.difference(&listed).collect::<Vec<_>>(), Vec::<&String>::new(), "not in the table");
