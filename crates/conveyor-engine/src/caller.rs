@@ -129,3 +129,6 @@ fn holds(wanted: Role, session: Option<&Session>, verb: &Entry) -> Result<()> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
