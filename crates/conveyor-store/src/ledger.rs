@@ -99,7 +99,7 @@ impl Ledger {
             Location::Postgres(url) => (location.clone(), postgres::open(url, &place).await?, None),
         };
         let mut db = connection(&location, conn);
-        match schema::version(&mut db).await? {
+        match schema::version(&mut db, schema::VERSION).await? {
             None => Ok(None),
             Some(schema::VERSION) => {
                 Ok(Some(Self::of(location, Mode::Read, db, clock, gate, None, fingerprint)))
@@ -245,6 +245,24 @@ impl Ledger {
     }
 }
 
-fn connection(location: &Location, conn: AnyConnection) -> Db {
+pub(crate) fn connection(location: &Location, conn: AnyConnection) -> Db {
     Db { conn, engine: Engine::of(location), place: location.to_string().into(), unfinished: false }
+}
+
+/// A connection that only looks, whatever is wrong with the ledger. `None` when there is none.
+pub(crate) async fn connect_to_look(location: &Location) -> Result<Option<Db>> {
+    sqlx::any::install_default_drivers();
+    let place = location.to_string();
+    match location {
+        Location::Sqlite(path) => {
+            let path = sqlite::resolved(path);
+            let opened = sqlite::open_read(&path, &place).await?;
+            Ok(opened.map(|(conn, _)| connection(location, conn)))
+        }
+        Location::Postgres(url) => {
+            let mut db = connection(location, postgres::open(url, &place).await?);
+            let empty = matches!(postgres::schema_version(&mut db).await, Ok(None));
+            Ok((!empty).then_some(db))
+        }
+    }
 }

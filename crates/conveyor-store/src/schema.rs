@@ -92,15 +92,16 @@ pub(crate) fn objects(engine: Engine, sort: &str) -> Vec<String> {
     names
 }
 
-/// Which version a ledger holds: `None` when it is empty. Refuses what another program or a newer conveyor made.
-pub(crate) async fn version(db: &mut Db) -> Result<Option<i64>> {
+/// Which version a ledger holds: `None` when it is empty. Refuses what another program made, or a conveyor that knows
+/// more than `newest`.
+pub(crate) async fn version(db: &mut Db, newest: i64) -> Result<Option<i64>> {
     let found = match db.engine {
         Engine::Sqlite => sqlite::schema_version(db).await?,
         Engine::Postgres => postgres::schema_version(db).await?,
     };
     match found {
-        Some(version) if version > VERSION => Err(Error::ledger(format!(
-            "the ledger {} was written by a newer conveyor (its schema is version {version}, this program knows {VERSION})",
+        Some(version) if version > newest => Err(Error::ledger(format!(
+            "the ledger {} was written by a newer conveyor (its schema is version {version}, this program knows {newest})",
             db.place
         ))
         .hint("install the newer conveyor, or give another ledger with --db")),
@@ -118,7 +119,7 @@ pub(crate) async fn migrate(
     now: Timestamp,
 ) -> Result<()> {
     let newest = steps.last().map_or(0, |step| step.version);
-    let found = version(db).await?;
+    let found = version(db, newest).await?;
     if found == Some(newest) {
         return Ok(());
     }
@@ -156,7 +157,8 @@ async fn begin(db: &mut Db) -> Result<()> {
 }
 
 async fn run(db: &mut Db, steps: &[Migration], now: Timestamp) -> Result<()> {
-    let found = version(db).await?.unwrap_or(0);
+    let newest = steps.last().map_or(0, |step| step.version);
+    let found = version(db, newest).await?.unwrap_or(0);
     for step in steps.iter().filter(|step| step.version > found) {
         db.script(step.script(db.engine)).await?;
         let sql = "INSERT INTO conveyor_schema (version, applied_at) VALUES ($1, $2)";

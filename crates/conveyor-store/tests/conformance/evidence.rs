@@ -1,0 +1,386 @@
+//! What is noted beside sessions and deliveries.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use conveyor_model::ErrorKind;
+use conveyor_model::ids::RunId;
+use conveyor_store::OpenGate;
+use conveyor_store::acknowledgements;
+use conveyor_store::acknowledgements::Acknowledgement;
+use conveyor_store::attention;
+use conveyor_store::attention::NewAttention;
+use conveyor_store::configs;
+use conveyor_store::configs::ManagerConfig;
+use conveyor_store::configs::SupervisionMode;
+use conveyor_store::criteria;
+use conveyor_store::criteria::Criterion;
+use conveyor_store::criteria::CriterionSource;
+use conveyor_store::criteria::CriterionStatus;
+use conveyor_store::cycles;
+use conveyor_store::cycles::Cycle;
+use conveyor_store::cycles::CycleState;
+use conveyor_store::cycles::Span;
+use conveyor_store::cycles::SpanState;
+use conveyor_store::decisions;
+use conveyor_store::decisions::Decision;
+use conveyor_store::decisions::DecisionKind;
+use conveyor_store::dispatchers;
+use conveyor_store::dispatchers::Dispatcher;
+use conveyor_store::divergences;
+use conveyor_store::handoffs;
+use conveyor_store::handoffs::Handoff;
+use conveyor_store::runs;
+use conveyor_store::runs::Run;
+use conveyor_store::runs::RunStatus;
+use conveyor_store::sessions::Role;
+use conveyor_store::telemetry;
+use conveyor_store::telemetry::GroupBy;
+use conveyor_store::telemetry::NewTelemetry;
+use conveyor_store::telemetry::Severity;
+use conveyor_store::testing::ManualClock;
+use conveyor_store::testing::Place;
+use serde_json::json;
+
+use crate::world::begin;
+use crate::world::told;
+use crate::world::world;
+
+pub async fn attention_is_raised_once_and_cleared(place: &Place) {
+    let ledger = place.open().await.unwrap();
+    let w = world(&ledger).await;
+    let mut tx = begin(&ledger).await;
+    let new = NewAttention {
+        kind: "approval_prompt".to_owned(),
+        session: Some(w.worker.id.clone()),
+        task: Some(w.task.id.clone()),
+        delivery: None,
+        message: "a dialog is open".to_owned(),
+        evidence: json!({"line": "Approve?"}),
+    };
+    let (first, fresh) = attention::raise(&mut tx, new.clone(), told()).await.unwrap();
+    assert!(fresh && first.subject == w.worker.id.as_str());
+    let (again, fresh) = attention::raise(&mut tx, new.clone(), told()).await.unwrap();
+    assert!(!fresh && again == first);
+    let other = NewAttention { kind: "quota".to_owned(), session: None, task: None, ..new.clone() };
+    let (other, _) = attention::raise(&mut tx, other, told()).await.unwrap();
+    assert_eq!(other.subject, "ledger");
+    assert_eq!(attention::open(&mut tx, None, None, 10).await.unwrap(), [first.clone(), other.clone()]);
+    assert_eq!(attention::open(&mut tx, Some(&w.worker.id), None, 10).await.unwrap(), [first.clone()]);
+    assert_eq!(attention::open(&mut tx, None, Some(&w.task.id), 10).await.unwrap(), [first.clone()]);
+    assert!(attention::clear(&mut tx, &first.subject, "approval_prompt", told()).await.unwrap());
+    assert!(!attention::clear(&mut tx, &first.subject, "approval_prompt", told()).await.unwrap());
+    let (next, fresh) = attention::raise(&mut tx, new, told()).await.unwrap();
+    assert!(fresh && next.id > other.id);
+}
+
+pub async fn divergences_are_counted_in_runs(place: &Place) {
+    let ledger = place.open().await.unwrap();
+    let w = world(&ledger).await;
+    let mut tx = begin(&ledger).await;
+    let mut seen = Vec::new();
+    for says in [("busy", "idle"), ("busy", "idle"), ("idle", "busy")] {
+        let (session, task, evidence) = (&w.worker.id, Some(&w.task.id), json!({"n": seen.len()}));
+        seen.push(divergences::note(&mut tx, session, task, says, &evidence, told()).await.unwrap());
+    }
+    tx.commit().await.unwrap();
+    let mut db = ledger.read().await.unwrap();
+    let listed = divergences::list(&mut db, Some(&w.worker.id), None, 10).await.unwrap();
+    assert_eq!(listed, [seen[2].clone(), seen[1].clone()]);
+    assert_eq!((listed[1].count, &listed[1].evidence_json), (2, &json!({"n": 1})));
+    assert_eq!(divergences::list(&mut db, None, Some(&w.task.id), 1).await.unwrap().len(), 1);
+    assert_eq!(divergences::latest(&mut db, &w.manager.id).await.unwrap(), None);
+}
+
+pub async fn cycles_keep_their_spans(place: &Place) {
+    let ledger = place.open().await.unwrap();
+    let w = world(&ledger).await;
+    let mut tx = begin(&ledger).await;
+    let new = Cycle {
+        id: 0,
+        task_id: w.task.id.clone(),
+        binding_id: Some(w.binding.id.clone()),
+        state: CycleState::Started,
+        started_at: tx.now(),
+        completed_at: None,
+        pane_pattern: None,
+        status_json: None,
+        error: None,
+    };
+    let first = cycles::insert(&mut tx, new.clone(), told()).await.unwrap();
+    let second = cycles::insert(&mut tx, new, told()).await.unwrap();
+    assert_eq!(second.id, first.id + 1);
+    let done = Cycle {
+        state: CycleState::Succeeded,
+        completed_at: Some(tx.now()),
+        pane_pattern: Some("trust_prompt".to_owned()),
+        status_json: Some(json!({"state": "idle"})),
+        ..first.clone()
+    };
+    cycles::update(&mut tx, &done, told()).await.unwrap();
+    let span = Span {
+        id: 0,
+        cycle_id: first.id,
+        task_id: w.task.id.clone(),
+        phase: "ingest_rollout".to_owned(),
+        state: SpanState::Degraded,
+        started_at: tx.now(),
+        completed_at: tx.now(),
+        duration_ms: 1.25,
+        attributes_json: json!({"new_events": 3}),
+        error: Some("slow".to_owned()),
+        decision_id: Some(1),
+        delivery_id: None,
+    };
+    let span = cycles::insert_span(&mut tx, span).await.unwrap();
+    tx.commit().await.unwrap();
+    let mut db = ledger.read().await.unwrap();
+    assert_eq!(cycles::get(&mut db, first.id).await.unwrap(), Some(done.clone()));
+    assert_eq!(cycles::latest(&mut db, &w.task.id).await.unwrap(), Some(second.clone()));
+    assert_eq!(cycles::list(&mut db, &w.task.id, false, 10).await.unwrap(), [second, done.clone()]);
+    assert_eq!(cycles::list(&mut db, &w.task.id, true, 10).await.unwrap(), [done]);
+    assert_eq!(cycles::spans(&mut db, first.id).await.unwrap(), [span]);
+    let counts = cycles::counts(&mut db, Some(&w.task.id)).await.unwrap();
+    assert_eq!(counts, [(CycleState::Started, 1), (CycleState::Succeeded, 1)]);
+}
+
+pub async fn a_config_counts_its_changes(place: &Place) {
+    let ledger = place.open().await.unwrap();
+    let w = world(&ledger).await;
+    let mut tx = begin(&ledger).await;
+    assert_eq!(configs::get(&mut tx, &w.task.id).await.unwrap(), None);
+    let config = ManagerConfig::new(w.task.id.clone(), tx.now());
+    let first = configs::put(&mut tx, config.clone(), told()).await.unwrap();
+    assert_eq!(first.revision, 1);
+    let same = configs::put(&mut tx, config.clone(), told()).await.unwrap();
+    assert_eq!(same, first, "nothing changed");
+    let changed = ManagerConfig {
+        supervision_mode: SupervisionMode::Strict,
+        objective: Some("o".to_owned()),
+        permissions_json: json!({"repo": ["open_pr"]}),
+        require_acks: true,
+        ..config
+    };
+    let second = configs::put(&mut tx, changed, told()).await.unwrap();
+    assert_eq!(second.revision, 2);
+    assert_eq!(configs::get(&mut tx, &w.task.id).await.unwrap(), Some(second));
+}
+
+pub async fn criteria_are_one_for_each_text_and_source(place: &Place) {
+    let ledger = place.open().await.unwrap();
+    let w = world(&ledger).await;
+    let mut tx = begin(&ledger).await;
+    let new = Criterion {
+        id: 0,
+        task_id: w.task.id.clone(),
+        criterion: "tests pass ".repeat(500),
+        status: CriterionStatus::Proposed,
+        source: CriterionSource::WorkerProposed,
+        proof: None,
+        rationale: Some("must".to_owned()),
+        evidence_json: json!({}),
+        created_at: tx.now(),
+        updated_at: tx.now(),
+    };
+    let (first, fresh) = criteria::insert(&mut tx, new.clone(), told()).await.unwrap();
+    assert!(fresh);
+    let (same, fresh) = criteria::insert(&mut tx, new.clone(), told()).await.unwrap();
+    assert!(!fresh && same == first);
+    let other = Criterion { source: CriterionSource::UserRequested, ..new };
+    let (other, fresh) = criteria::insert(&mut tx, other, told()).await.unwrap();
+    assert!(fresh);
+    let satisfied = Criterion {
+        status: CriterionStatus::Satisfied,
+        proof: Some("seen".to_owned()),
+        evidence_json: json!({"status": "pass"}),
+        ..first
+    };
+    let satisfied = criteria::update(&mut tx, &satisfied, told()).await.unwrap();
+    assert_eq!(criteria::get(&mut tx, &w.task.id, satisfied.id).await.unwrap(), Some(satisfied.clone()));
+    assert_eq!(criteria::list(&mut tx, &w.task.id, &[]).await.unwrap(), [satisfied.clone(), other.clone()]);
+    assert_eq!(criteria::list(&mut tx, &w.task.id, &[CriterionStatus::Proposed]).await.unwrap(), [other]);
+    let counts = criteria::counts(&mut tx, Some(&w.task.id)).await.unwrap();
+    assert_eq!(counts, [(CriterionStatus::Proposed, 1), (CriterionStatus::Satisfied, 1)]);
+}
+
+pub async fn acknowledgements_count_per_side(place: &Place) {
+    let ledger = place.open().await.unwrap();
+    let w = world(&ledger).await;
+    let mut tx = begin(&ledger).await;
+    let ack = |role| Acknowledgement {
+        id: 0,
+        task_id: w.task.id.clone(),
+        binding_id: Some(w.binding.id.clone()),
+        role,
+        payload_json: json!({"ready_to_start": true}),
+        revision: 0,
+        manager_config_revision: Some(3),
+        correlation_id: Some("c".to_owned()),
+        created_at: w.task.created_at,
+    };
+    let mut revisions = Vec::new();
+    for role in [Role::Worker, Role::Worker, Role::Manager] {
+        revisions.push(acknowledgements::insert(&mut tx, ack(role), told()).await.unwrap().revision);
+    }
+    assert_eq!(revisions, [1, 2, 1]);
+    let latest = acknowledgements::latest(&mut tx, &w.task.id, Role::Worker).await.unwrap().unwrap();
+    assert_eq!((latest.revision, latest.manager_config_revision), (2, Some(3)));
+    assert_eq!(acknowledgements::list(&mut tx, &w.task.id).await.unwrap().len(), 3);
+}
+
+pub async fn handoffs_and_decisions_are_appended(place: &Place) {
+    let ledger = place.open().await.unwrap();
+    let w = world(&ledger).await;
+    let mut tx = begin(&ledger).await;
+    for summary in ["first", "second"] {
+        let new = Handoff {
+            id: 0,
+            task_id: w.task.id.clone(),
+            worker_session_id: Some(w.worker.id.clone()),
+            summary: summary.to_owned(),
+            next_steps_json: json!(["a"]),
+            payload_json: json!({}),
+            created_at: w.task.created_at,
+        };
+        handoffs::insert(&mut tx, new, told()).await.unwrap();
+    }
+    assert_eq!(handoffs::latest(&mut tx, &w.task.id).await.unwrap().unwrap().summary, "second");
+    assert_eq!(handoffs::list(&mut tx, &w.task.id, 10).await.unwrap()[1].summary, "first");
+    let new = Decision {
+        id: 0,
+        task_id: w.task.id.clone(),
+        manager_session_id: Some(w.manager.id.clone()),
+        cycle_id: None,
+        decision: DecisionKind::Nudge,
+        reason: "r".to_owned(),
+        payload_json: json!({"a": 1}),
+        created_at: w.task.created_at,
+    };
+    let decided = decisions::insert(&mut tx, new.clone(), told()).await.unwrap();
+    assert_eq!(decisions::get(&mut tx, decided.id).await.unwrap(), Some(decided.clone()));
+    assert_eq!(decisions::list(&mut tx, &w.task.id, 10).await.unwrap(), [decided]);
+    let unknown = Decision { cycle_id: Some(99), ..new };
+    assert_eq!(decisions::insert(&mut tx, unknown, told()).await.unwrap_err().kind, ErrorKind::Conflict);
+}
+
+pub async fn runs_end_once(place: &Place) {
+    let ledger = place.open().await.unwrap();
+    let w = world(&ledger).await;
+    let run = |tx: &conveyor_store::Tx| Run {
+        id: RunId::new(tx.clock().uuid_v7()),
+        number: 0,
+        task_id: w.task.id.clone(),
+        name: "r".to_owned(),
+        purpose: None,
+        status: RunStatus::Active,
+        metadata_json: json!({"k": "v"}),
+        started_at: tx.now(),
+        ended_at: None,
+    };
+    let mut tx = begin(&ledger).await;
+    let new = run(&tx);
+    let first = runs::insert(&mut tx, new, told()).await.unwrap();
+    tx.commit().await.unwrap();
+    let mut tx = begin(&ledger).await;
+    let second = run(&tx);
+    assert_eq!(runs::insert(&mut tx, second, told()).await.unwrap_err().kind, ErrorKind::Conflict);
+    tx.roll_back().await;
+    let mut tx = begin(&ledger).await;
+    assert_eq!(runs::active(&mut tx, &w.task.id).await.unwrap(), Some(first.clone()));
+    let ended = runs::finish(&mut tx, &first.id, RunStatus::Finished, told()).await.unwrap();
+    assert!(ended.ended_at.is_some());
+    let error = runs::finish(&mut tx, &first.id, RunStatus::Failed, told()).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Conflict, "a run that ended keeps its end");
+    let new = run(&tx);
+    let second = runs::insert(&mut tx, new, told()).await.unwrap();
+    assert_eq!(runs::by_name(&mut tx, "r", Some(&w.task.id)).await.unwrap(), Some(second.clone()));
+    assert_eq!(runs::list(&mut tx, None, None, 10).await.unwrap(), [second.clone(), ended]);
+    assert_eq!(runs::list(&mut tx, Some(&w.task.id), Some(RunStatus::Active), 10).await.unwrap(), [second]);
+}
+
+pub async fn telemetry_is_searched_counted_and_pruned(place: &Place) {
+    let clock = Arc::new(ManualClock::default());
+    let ledger = place.open_with(clock.clone(), Arc::new(OpenGate)).await.unwrap();
+    let w = world(&ledger).await;
+    for (n, summary) in ["One 100% done", "two_three", "TWO three"].into_iter().enumerate() {
+        clock.advance(Duration::from_secs(1));
+        let mut tx = begin(&ledger).await;
+        let new = NewTelemetry {
+            task: Some(w.task.id.clone()),
+            run: None,
+            actor: "workerctl".to_owned(),
+            event_type: format!("kind_{}", n % 2),
+            severity: if n == 0 { Severity::Error } else { Severity::Info },
+            summary: summary.to_owned(),
+            correlation: json!({}),
+            attributes: json!({"n": n}),
+        };
+        telemetry::insert(&mut tx, new).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    let mut db = ledger.read().await.unwrap();
+    let wanted = |terms: &[&str]| telemetry::Wanted {
+        terms: terms.iter().map(|term| (*term).to_owned()).collect(),
+        ..telemetry::Wanted::default()
+    };
+    for (terms, found) in
+        [(&["two"][..], 2), (&["two", "THREE"], 2), (&["100%"], 1), (&["two_"], 1), (&["%"], 1), (&["x"], 0)]
+    {
+        assert_eq!(telemetry::list(&mut db, &wanted(terms), 10).await.unwrap().len(), found, "{terms:?}");
+    }
+    let by_type = telemetry::counts(&mut db, &wanted(&[]), GroupBy::EventType).await.unwrap();
+    assert_eq!(by_type, [("kind_0".to_owned(), 2), ("kind_1".to_owned(), 1)]);
+    let errors = telemetry::Wanted { severity: Some(Severity::Error), ..wanted(&[]) };
+    assert_eq!(
+        telemetry::counts(&mut db, &errors, GroupBy::Actor).await.unwrap(),
+        [("workerctl".to_owned(), 1)]
+    );
+    assert_eq!(
+        telemetry::counts(&mut db, &errors, GroupBy::Severity).await.unwrap(),
+        [("error".to_owned(), 1)]
+    );
+    let newest = telemetry::Wanted { newest_first: true, task: Some(w.task.id.clone()), ..wanted(&[]) };
+    assert_eq!(telemetry::list(&mut db, &newest, 1).await.unwrap()[0].summary, "TWO three");
+    assert_eq!(telemetry::latest(&mut db, "kind_1").await.unwrap().unwrap().summary, "two_three");
+    drop(db);
+    let mut tx = begin(&ledger).await;
+    assert_eq!(telemetry::prune(&mut tx, 1).await.unwrap(), 2);
+    tx.commit().await.unwrap();
+    let left = telemetry::list(&mut ledger.read().await.unwrap(), &wanted(&[]), 10).await.unwrap();
+    assert_eq!(left.len(), 1);
+}
+
+pub async fn dispatchers_are_replaced_by_id(place: &Place) {
+    let clock = Arc::new(ManualClock::default());
+    let ledger = place.open_with(clock.clone(), Arc::new(OpenGate)).await.unwrap();
+    let w = world(&ledger).await;
+    let mut tx = begin(&ledger).await;
+    let first = Dispatcher {
+        id: "d".to_owned(),
+        host: "here".to_owned(),
+        pid: 1,
+        started_at: tx.now(),
+        heartbeat_at: tx.now(),
+        log_path: Some("/log".to_owned()),
+        binding_id: Some(w.binding.id.clone()),
+        stop_requested_at: None,
+        stopped_at: None,
+    };
+    dispatchers::start(&mut tx, &first, told()).await.unwrap();
+    assert!(dispatchers::request_stop(&mut tx, "d", told()).await.unwrap());
+    assert!(!dispatchers::request_stop(&mut tx, "d", told()).await.unwrap());
+    dispatchers::stopped(&mut tx, "d", told()).await.unwrap();
+    let second = Dispatcher { pid: 2, ..first };
+    dispatchers::start(&mut tx, &second, told()).await.unwrap();
+    tx.commit().await.unwrap();
+    clock.advance(Duration::from_secs(5));
+    let mut tx = begin(&ledger).await;
+    dispatchers::heartbeat(&mut tx, "d").await.unwrap();
+    tx.commit().await.unwrap();
+    let mut db = ledger.read().await.unwrap();
+    let now = dispatchers::get(&mut db, "d").await.unwrap().unwrap();
+    assert_eq!((now.pid, now.stopped_at), (2, None));
+    assert!(now.heartbeat_at > second.heartbeat_at);
+    assert_eq!(dispatchers::list(&mut db, Some(&w.binding.id)).await.unwrap(), [now.clone()]);
+    assert_eq!(dispatchers::list(&mut db, None).await.unwrap(), [now]);
+}
