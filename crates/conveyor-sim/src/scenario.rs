@@ -142,7 +142,7 @@ impl SimAgent {
         let folder = tempfile::Builder::new().prefix("simagent").tempdir()?;
         let (home, work) = (folder.path().join("home"), folder.path().join("work"));
         std::fs::create_dir_all(&home)?;
-        std::fs::create_dir_all(work.join(if git { ".git" } else { "." }))?;
+        std::fs::create_dir_all(if git { work.join(".git") } else { work.clone() })?;
         let mut argv = vec![sim.display().to_string(), "agent".to_owned()];
         argv.extend(args.iter().map(|&arg| arg.to_owned()));
         let env = vec![("CODEX_HOME".to_owned(), home.display().to_string())];

@@ -48,8 +48,9 @@ macro_rules! scenarios {
 }
 
 scenarios! {
-    a_leading_bang_is_shell_mode_in_which_tab_does_nothing,
+    a_leading_bang_is_a_shell_command,
     a_long_paste_is_a_placeholder_and_is_recorded_whole,
+    a_long_paste_right_behind_another_is_not_drawn_before_the_next_key,
     a_slash_command_needs_a_blank_or_enter,
     a_text_ending_in_at_x_needs_a_trailing_blank,
     a_text_ending_in_dollar_x_needs_a_trailing_blank,

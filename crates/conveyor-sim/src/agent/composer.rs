@@ -38,18 +38,22 @@ impl Composer {
     }
 
     /// Puts a paste behind the draft.
-    pub(super) fn paste(&mut self, text: &str) {
+    ///
+    /// A long one is shown as a placeholder; the answer is whether it was.
+    pub(super) fn paste(&mut self, text: &str) -> bool {
         let mut text = text;
         if self.is_empty() && !self.shell && text.starts_with('!') {
             self.shell = true;
             text = &text[1..];
         }
-        if text.chars().count() > LONG_PASTE {
+        let long = text.chars().count() > LONG_PASTE;
+        if long {
             self.popup_closed = false;
             self.pieces.push(Piece::Pasted(text.to_owned()));
         } else if !text.is_empty() {
             self.put_text(text);
         }
+        long
     }
 
     fn put_text(&mut self, text: &str) {

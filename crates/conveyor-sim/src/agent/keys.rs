@@ -5,8 +5,9 @@ use super::Dialog;
 use super::Input;
 use super::Millis;
 use super::Shape;
-use crate::agent::records::rfc3339;
 use serde_json::json;
+
+use crate::agent::records::rfc3339;
 
 /// Characters closer than this are a burst, which a person does not type. From Codex's source.
 const BURST_GAP: Millis = 8;
@@ -21,17 +22,7 @@ impl Agent {
     /// One input.
     pub(super) fn input(&mut self, input: Input) {
         if let Input::Paste(text) = &input {
-            self.pastes += 1;
-            let text = text.clone();
-            if self.dialog.is_none() {
-                self.leave_rewind();
-                self.composer.paste(&text);
-                self.last_char = None;
-                self.burst_until = 0;
-            }
-            if self.config.dialog_after_paste == Some(self.pastes) {
-                self.open(Dialog::Command { command: "touch raised-by-paste".to_owned() });
-            }
+            self.pasted(text);
             return;
         }
         if self.dialog.is_some() {
@@ -40,6 +31,25 @@ impl Agent {
             self.rewind_input(&input);
         } else {
             self.composer_input(input);
+        }
+    }
+
+    /// A bracketed paste: goes into the composer, never into a dialog.
+    fn pasted(&mut self, text: &str) {
+        self.pastes += 1;
+        if self.dialog.is_none() {
+            self.leave_rewind();
+            let shown = self.composer.shown();
+            let long = self.composer.paste(text);
+            if long && self.pastes_in_read > 0 {
+                self.stale.get_or_insert(shown);
+            }
+            self.pastes_in_read += 1;
+            self.last_char = None;
+            self.burst_until = 0;
+        }
+        if self.config.dialog_after_paste == Some(self.pastes) {
+            self.open(Dialog::Command { command: "touch raised-by-paste".to_owned() });
         }
     }
 
@@ -87,7 +97,8 @@ impl Agent {
             }
             return;
         }
-        if !self.is_ready() {
+        // Measured: without a match Enter submits behind `@x`, and does nothing behind `$x`.
+        if !self.is_ready() || popup.is_some_and(|word| word.starts_with('$')) {
             return;
         }
         let Some(text) = self.take_draft() else { return };

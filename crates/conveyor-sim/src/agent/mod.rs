@@ -134,6 +134,10 @@ pub struct Agent {
     last_char: Option<Millis>,
     burst_until: Millis,
     pastes: u32,
+    pastes_in_read: u32,
+    /// What the composer still shows although more is in it: measured, a long paste in the same read as another paste
+    /// is not drawn before the next key.
+    stale: Option<String>,
     background: u32,
     tokens: u64,
     context_full: bool,
@@ -168,6 +172,8 @@ impl Agent {
             last_char: None,
             burst_until: 0,
             pastes: 0,
+            pastes_in_read: 0,
+            stale: None,
             background: 0,
             tokens: 0,
             context_full: false,
@@ -185,8 +191,12 @@ impl Agent {
     /// Bytes from the terminal.
     pub fn on_input(&mut self, bytes: &[u8], now: Millis) -> Vec<Effect> {
         self.advance(now);
+        self.pastes_in_read = 0;
         for input in self.parser.feed(bytes) {
             if self.ended.is_none() {
+                if !matches!(input, Input::Paste(_)) {
+                    self.stale = None;
+                }
                 self.input(input);
             }
         }

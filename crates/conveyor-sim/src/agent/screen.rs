@@ -133,7 +133,7 @@ impl Agent {
             };
             lines.push(format!("{mark} {placeholder}"));
         } else {
-            let shown = self.composer.shown().replace('\n', "\n  ");
+            let shown = self.stale.clone().unwrap_or_else(|| self.composer.shown()).replace('\n', "\n  ");
             let whole = format!("{mark} {shown}");
             lines.extend(whole.split('\n').flat_map(|line| wrap(line, "  ")));
         }
