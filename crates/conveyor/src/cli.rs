@@ -17,6 +17,7 @@ use conveyor_model::Error;
 use conveyor_model::Result;
 
 use crate::help;
+use crate::mcp;
 use crate::output;
 use crate::output::Chosen;
 use crate::signals;
@@ -34,6 +35,7 @@ pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
     };
     match matches.subcommand() {
         Some(("completions", rest)) => completions(program, rest),
+        Some(("mcp", rest)) => mcp::run(program, rest),
         Some((name, rest)) => find(name).map_or(ExitCode::from(2), |verb| call(program, verb, rest)),
         None => ExitCode::from(2),
     }
@@ -64,7 +66,8 @@ pub(crate) fn root(program: &'static str, only: Option<&'static Entry>) -> Comma
         None => root
             .override_help(help::overview(program))
             .subcommands(VERBS.iter().map(subcommand))
-            .subcommand(completions_command()),
+            .subcommand(completions_command())
+            .subcommand(mcp::command()),
     }
 }
 
@@ -119,7 +122,11 @@ fn call(program: &'static str, verb: &'static Entry, matches: &ArgMatches) -> Ex
 }
 
 /// Runs the verb to its end, or until a signal says otherwise.
-fn answer(verb: &Entry, matches: &ArgMatches, environment: Environment) -> Result<conveyor_engine::verb::Answer> {
+fn answer(
+    verb: &Entry,
+    matches: &ArgMatches,
+    environment: Environment,
+) -> Result<conveyor_engine::verb::Answer> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -127,9 +134,8 @@ fn answer(verb: &Entry, matches: &ArgMatches, environment: Environment) -> Resul
     let db = matches.get_one::<String>("db").map(String::as_str);
     let answer = runtime.block_on(async {
         let plane = Plane::open(environment, db)?;
-        let answer = signals::until_stopped(&plane, (verb.from_args)(&plane, matches)).await;
-        plane.close().await;
-        answer
+        conveyor_engine::caller::authorise(&plane.caller, verb)?;
+        signals::until_stopped(&plane, (verb.from_args)(&plane, matches)).await
     });
     runtime.shutdown_background();
     let _ = std::io::stdout().flush();

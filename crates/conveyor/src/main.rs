@@ -4,6 +4,7 @@
 
 mod cli;
 mod help;
+mod mcp;
 mod output;
 mod signals;
 

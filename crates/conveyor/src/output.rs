@@ -83,7 +83,7 @@ pub(crate) fn fail(program: &str, shown: Shown, error: &Error) -> ExitCode {
 }
 
 /// Text as a terminal may show it: no secrets, and control characters made visible, for it may hold an agent's words.
-fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     let text = redact_text(text).unwrap_or_else(|| text.to_owned());
     text.chars()
         .flat_map(|c| match c {
