@@ -3,6 +3,8 @@
 use conveyor_model::Error;
 use conveyor_model::Result;
 
+use conveyor_store::Db;
+use conveyor_store::bindings;
 use conveyor_store::sessions::Role;
 use conveyor_store::sessions::Session;
 use conveyor_store::threads;
@@ -127,6 +129,28 @@ fn holds(wanted: Role, session: Option<&Session>, verb: &Entry) -> Result<()> {
             Err(Error::refused(format!("`{}` is for a {role}, and this thread is not registered", verb.name))
                 .hint(format!("call the tool `register_{role}` first")))
         }
+    }
+}
+
+/// Whether the caller may type into, or interrupt, this session.
+///
+/// A person may. A worker may reach nobody: it tells its manager through the queue. A manager over MCP reaches only the
+/// workers that are bound to it. In a shell the thread is a claim, which may only narrow.
+///
+/// Errors: refused.
+pub async fn may_reach(plane: &Plane, db: &mut Db, target: &Session) -> Result<()> {
+    let Some(thread) = plane.caller.thread() else { return Ok(()) };
+    let Some(session) = threads::session_of(db, thread).await? else { return Ok(()) };
+    let bound = bindings::active_of_worker(db, &target.id).await?;
+    let is_its_worker = bound.is_some_and(|binding| binding.manager_session_id == session.id);
+    match (session.role, &plane.caller) {
+        (Role::Worker, _) => Err(Error::refused(format!("the worker `{}` may not act on sessions", session.name))
+            .hint("tell your manager: conveyor enqueue-notify-manager <task> --message \"...\"")),
+        (Role::Manager, Caller::Tool { .. }) if !is_its_worker => {
+            Err(Error::refused(format!("`{}` is not bound to the manager `{}`", target.name, session.name))
+                .hint(format!("conveyor bind --task <task> --worker {} --manager {}", target.name, session.name)))
+        }
+        (Role::Manager, _) => Ok(()),
     }
 }
 

@@ -8,6 +8,12 @@ pub const NAME_CHARS: usize = 64;
 /// Longest text that is typed into an agent, in bytes. Codex accepted 5 kB in every try; more belongs in a file.
 pub const WIRE_BYTES: usize = 64 * 1024;
 
+/// Rows of a body that Codex's composer surely shows together with the label. Measured on screens of 40 rows.
+pub const COMPOSER_ROWS: usize = 8;
+
+/// A paste of more characters than this is shown as `[Pasted Content N chars]`. Measured on 0.99 to 0.169.
+pub const PASTE_SHOWN_CHARS: usize = 1_000;
+
 /// Rows that a listing returns to an agent unless it asks for another number.
 pub const LIST_ROWS: u32 = 100;
 
@@ -41,6 +47,9 @@ pub const KEY_SHOWN: Duration = Duration::from_millis(500);
 
 /// Between two looks at a screen that is about to change, within one attempt.
 pub const LOOK_AGAIN: Duration = Duration::from_millis(15);
+
+/// How often a caller that follows a delivery looks although nobody rang.
+pub const SEE_AGAIN: Duration = Duration::from_secs(1);
 
 /// How long an attempt waits for another process that types into the same pane.
 pub const PANE_LOCK: Duration = Duration::from_secs(10);

@@ -51,9 +51,16 @@ pub fn label(token: &str) -> String {
     format!("[conveyor {token}] ")
 }
 
-/// The body as it is pasted: a text ending in `@x` or `$x` opens a popup that eats the submit key; one blank closes it.
+/// The body as it is pasted.
+///
+/// A text ending in `@x` or `$x` opens a popup that eats the submit key; one blank closes it. A body of more rows than
+/// the composer shows would hide the label before it; padded to more than [`limits::PASTE_SHOWN_CHARS`] it is shown as
+/// `[Pasted Content N chars]` behind the label. Codex trims both (measured on 0.99, 0.144 and 0.169).
 pub fn body(wire_text: &str) -> String {
-    format!("{wire_text} ")
+    let chars = wire_text.chars().count();
+    let is_tall = wire_text.lines().count() > limits::COMPOSER_ROWS;
+    let blanks = if is_tall { limits::PASTE_SHOWN_CHARS.saturating_sub(chars) } else { 0 };
+    format!("{wire_text}{}", " ".repeat(blanks + 1))
 }
 
 /// SHA-256 of a text, in lower-case hexadecimal.
@@ -133,6 +140,15 @@ mod tests {
         assert_eq!(find_messages(&format!("quoted {}x", label(&token))), []);
         assert_eq!(find_messages("[conveyor short] x"), []);
         assert_eq!(find_messages("[conveyor ÄÄÄÄÄ] x"), []);
+    }
+
+    #[test]
+    fn a_tall_body_becomes_a_placeholder_so_that_the_label_stays_in_sight() {
+        let tall = "line\n".repeat(30);
+        let text = wire_text(&tall);
+        assert!(body(&text).chars().count() > limits::PASTE_SHOWN_CHARS);
+        assert_eq!(body(&text).trim(), text);
+        assert_eq!(body("short"), "short ");
     }
 
     proptest! {

@@ -363,7 +363,7 @@ fn pause(wait: Wait, attempts: i64) -> Duration {
 }
 
 /// What a delivery waits for, as reports and attention say it.
-pub(crate) fn words(wait: Wait) -> String {
+pub fn words(wait: Wait) -> String {
     match wait {
         Wait::Queued => "the agent has it in its queue".to_owned(),
         Wait::Draft => "a draft that conveyor did not write stands in the composer".to_owned(),

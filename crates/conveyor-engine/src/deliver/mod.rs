@@ -18,6 +18,7 @@ use conveyor_store::deliveries;
 use conveyor_store::deliveries::Delivery;
 
 use self::attempt::Attempt;
+pub use self::attempt::words;
 use crate::Plane;
 
 /// Who carries out: the name under which leases are held, and for how long.
@@ -62,18 +63,50 @@ pub struct Carried {
     pub elsewhere: bool,
 }
 
-/// Carries out one delivery as far as it goes now. Order is the ledger's: whoever has to go first goes first.
+/// Carries out one delivery as far as it goes now. Order is kept: what has to go to the same target before it goes first.
 ///
 /// Errors leave the delivery as the ledger has it: a successor goes on from there.
 pub async fn carry_out(plane: &Plane, id: &DeliveryId, holder: &Holder, until: Until) -> Result<Carried> {
-    let ledger = plane.ledger().await?;
-    let mut tx = ledger.write(&Actor::Dispatch(holder.name.clone())).await?;
-    let lease = deliveries::lease(&mut tx, id, &holder.name, holder.lease).await?;
-    tx.commit().await?;
-    match lease {
-        Some(lease) => leased(plane, lease.delivery, holder, until).await,
-        None => Ok(Carried { delivery: get(plane, id).await?, wait: None, elsewhere: true }),
+    loop {
+        let wanted = get(plane, id).await?;
+        if wanted.state.is_settled() {
+            return Ok(Carried { delivery: wanted, wait: None, elsewhere: false });
+        }
+        match lease(plane, &wanted, holder).await? {
+            None => return Ok(Carried { delivery: wanted, wait: None, elsewhere: true }),
+            Some(first) if first.id == *id => return leased(plane, first, holder, until).await,
+            Some(first) => leased(plane, first, holder, Until::SUBMITTED).await.map(drop)?,
+        }
     }
+}
+
+/// The same, and then follows it until it is as far as the caller wants, whoever carries it out.
+pub async fn see_through(plane: &Plane, id: &DeliveryId, holder: &Holder, until: Until) -> Result<Carried> {
+    let bell = plane.ledger().await?.bell().await?;
+    let deadline = plane.clock.now().plus(until.patience);
+    loop {
+        let carried = carry_out(plane, id, holder, until).await?;
+        let remaining = deadline.since(plane.clock.now());
+        if carried.delivery.state.is_settled() || carried.delivery.state >= until.stage || remaining.is_zero() {
+            return Ok(carried);
+        }
+        bell.rung_within(&*plane.clock, remaining.min(limits::SEE_AGAIN)).await;
+    }
+}
+
+/// Leases what has to be done for a message's target now: the oldest that is open, or, when only its proof is missing,
+/// the message itself. A key is pressed now or never: it waits behind nothing.
+async fn lease(plane: &Plane, wanted: &Delivery, holder: &Holder) -> Result<Option<Delivery>> {
+    let is_message = wanted.kind.parse::<Kind>()?.is_message();
+    let mut tx = plane.ledger().await?.write(&Actor::Dispatch(holder.name.clone())).await?;
+    let lease = match &wanted.target_session_id {
+        Some(target) if is_message && wanted.state != Stage::Submitted => {
+            deliveries::lease_next(&mut tx, target, &holder.name, holder.lease).await?
+        }
+        Some(_) | None => deliveries::lease(&mut tx, &wanted.id, &holder.name, holder.lease).await?,
+    };
+    tx.commit().await?;
+    Ok(lease.map(|lease| lease.delivery))
 }
 
 /// Goes on with a delivery that this holder has leased.

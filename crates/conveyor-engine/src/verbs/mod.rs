@@ -1,4 +1,6 @@
 //! The verbs, one file each, named as the user types them.
 
 pub mod classify;
+pub mod session_interrupt;
+pub mod session_nudge;
 pub mod setup_code;
