@@ -183,6 +183,9 @@ fn prepare_file(path: &Path) -> Result<()> {
         trouble::tell(trouble, error, &path.display().to_string())
     };
     make_private(path).map_err(|error| told(&error))?;
+    // Asked without opening: closing any descriptor of the file would drop the locks that another connection of this
+    // process holds on it.
+    rustix::fs::access(path, rustix::fs::Access::WRITE_OK).map_err(|error| told(&error.into()))?;
     let meta = fs::metadata(path).map_err(|error| told(&error))?;
     if !meta.is_file() {
         return Err(

@@ -44,7 +44,7 @@ async fn rows(ledger: &Ledger) -> Vec<audit::AuditEvent> {
     audit::list(&mut ledger.read().await.unwrap(), &Wanted::default(), 10_000).await.unwrap()
 }
 
-pub async fn four_writers_make_one_chain_in_commit_order(place: &Place) {
+pub(crate) async fn four_writers_make_one_chain_in_commit_order(place: &Place) {
     const EACH: i64 = 50;
     let ledger = place.open().await.unwrap();
     let mut writers = Vec::new();
@@ -76,7 +76,7 @@ pub async fn four_writers_make_one_chain_in_commit_order(place: &Place) {
     assert_eq!(audit::check(&mut db, Some(10)).await.unwrap(), Ok(10));
 }
 
-pub async fn audit_rows_are_found_by_what_they_belong_to(place: &Place) {
+pub(crate) async fn audit_rows_are_found_by_what_they_belong_to(place: &Place) {
     let ledger = place.open().await.unwrap();
     let w = world::world(&ledger).await;
     let before = rows(&ledger).await.len();
@@ -119,7 +119,7 @@ async fn rows_count(db: &mut conveyor_store::Db) -> usize {
     audit::list(db, &Wanted::default(), 10_000).await.unwrap().len()
 }
 
-pub async fn a_change_without_an_audit_row_is_refused(place: &Place) {
+pub(crate) async fn a_change_without_an_audit_row_is_refused(place: &Place) {
     let ledger = place.open().await.unwrap();
     let w = world::world(&ledger).await;
     let mut tx = begin(&ledger).await;
@@ -129,7 +129,7 @@ pub async fn a_change_without_an_audit_row_is_refused(place: &Place) {
     assert_eq!(conveyor_store::turns::get(&mut db, &w.worker.id).await.unwrap(), None);
 }
 
-pub async fn a_dropped_change_leaves_nothing(place: &Place) {
+pub(crate) async fn a_dropped_change_leaves_nothing(place: &Place) {
     let ledger = place.open().await.unwrap();
     let mut tx = begin(&ledger).await;
     world::task(&mut tx, "t").await;
@@ -142,14 +142,14 @@ pub async fn a_dropped_change_leaves_nothing(place: &Place) {
     assert_eq!(tasks::list(&mut ledger.read().await.unwrap(), false, 10).await.unwrap(), []);
 }
 
-pub async fn a_transaction_without_changes_writes_nothing(place: &Place) {
+pub(crate) async fn a_transaction_without_changes_writes_nothing(place: &Place) {
     let killer = Arc::new(Killer::new(1, Moment::BeforeCommit));
     let ledger = place.open_with(Arc::new(SystemClock), killer.clone()).await.unwrap();
     begin(&ledger).await.commit().await.unwrap();
     assert!(!killer.has_killed(), "nothing was to be committed");
 }
 
-pub async fn a_crash_before_a_commit_leaves_nothing_and_after_it_everything(place: &Place) {
+pub(crate) async fn a_crash_before_a_commit_leaves_nothing_and_after_it_everything(place: &Place) {
     for (n, moment, kept) in [(2, Moment::BeforeCommit, 1), (2, Moment::AfterCommit, 3)] {
         let gate = Arc::new(Killer::new(n, moment));
         let ledger = place.open_with(Arc::new(SystemClock), gate.clone()).await.unwrap();
@@ -168,7 +168,7 @@ pub async fn a_crash_before_a_commit_leaves_nothing_and_after_it_everything(plac
     }
 }
 
-pub async fn a_reader_sees_one_snapshot(place: &Place) {
+pub(crate) async fn a_reader_sees_one_snapshot(place: &Place) {
     let ledger = place.open().await.unwrap();
     let other = place.open().await.unwrap();
     commit_one(&ledger, "one").await;
@@ -217,7 +217,7 @@ const FORBIDDEN_ON_POSTGRES: [(&str, &str); 3] = [
     ("TRUNCATE chain_head", "lose the head"),
 ];
 
-pub async fn the_audit_chain_cannot_be_changed(place: &Place) {
+pub(crate) async fn the_audit_chain_cannot_be_changed(place: &Place) {
     let ledger = place.open().await.unwrap();
     for text in ["one", "two", "three"] {
         commit_one(&ledger, text).await;
@@ -236,7 +236,7 @@ pub async fn the_audit_chain_cannot_be_changed(place: &Place) {
     assert!(audit::check(&mut ledger.read().await.unwrap(), None).await.unwrap().is_ok());
 }
 
-pub async fn damage_to_the_chain_is_found(place: &Place) {
+pub(crate) async fn damage_to_the_chain_is_found(place: &Place) {
     let ledger = place.open().await.unwrap();
     for text in ["one", "two", "three"] {
         commit_one(&ledger, text).await;
@@ -280,7 +280,7 @@ async fn examine(place: &Place) -> Findings {
     doctor::examine(place.location(), Arc::new(SystemClock), None).await.unwrap()
 }
 
-pub async fn the_doctor_finds_nothing_in_a_sound_ledger_and_what_is_missing_in_another(place: &Place) {
+pub(crate) async fn the_doctor_finds_nothing_in_a_sound_ledger_and_what_is_missing_in_another(place: &Place) {
     let nothing = examine(place).await;
     assert!(!nothing.exists && nothing.checks.is_empty());
     if let Some(folder) = place.folder() {
@@ -306,7 +306,7 @@ pub async fn the_doctor_finds_nothing_in_a_sound_ledger_and_what_is_missing_in_a
     );
 }
 
-pub async fn payloads_can_be_pruned_and_the_chain_stays_whole(place: &Place) {
+pub(crate) async fn payloads_can_be_pruned_and_the_chain_stays_whole(place: &Place) {
     let ledger = place.open().await.unwrap();
     for text in ["one", "two", "three"] {
         commit_one(&ledger, text).await;
@@ -320,7 +320,7 @@ pub async fn payloads_can_be_pruned_and_the_chain_stays_whole(place: &Place) {
     assert_eq!(audit::check(&mut ledger.read().await.unwrap(), None).await.unwrap(), Ok(4));
 }
 
-pub async fn a_lone_commit_rings_the_bell(place: &Place) {
+pub(crate) async fn a_lone_commit_rings_the_bell(place: &Place) {
     let ledger = place.open().await.unwrap();
     let (waiting, other) = (place.open().await.unwrap(), place.open().await.unwrap());
     let (bell, second) = (waiting.bell().await.unwrap(), other.bell().await.unwrap());
@@ -335,7 +335,7 @@ pub async fn a_lone_commit_rings_the_bell(place: &Place) {
     assert!(bell.rung_within(&SystemClock, PATIENCE).await, "a ring between two waits is kept");
 }
 
-pub async fn heartbeats_and_telemetry_do_not_ring(place: &Place) {
+pub(crate) async fn heartbeats_and_telemetry_do_not_ring(place: &Place) {
     let ledger = place.open().await.unwrap();
     let w = world::world(&ledger).await;
     let bell = ledger.bell().await.unwrap();
@@ -349,7 +349,7 @@ pub async fn heartbeats_and_telemetry_do_not_ring(place: &Place) {
     assert!(bell.rung_within(&SystemClock, PATIENCE).await);
 }
 
-pub async fn a_lock_is_released_by_its_holders_death(place: &Place) {
+pub(crate) async fn a_lock_is_released_by_its_holders_death(place: &Place) {
     let ledger = place.open().await.unwrap();
     let other = place.open().await.unwrap();
     assert!(!other.is_locked("dispatch-a").await.unwrap());
@@ -369,7 +369,7 @@ pub async fn a_lock_is_released_by_its_holders_death(place: &Place) {
     assert!(other.try_lock("dispatch-a").await.unwrap().is_some());
 }
 
-pub async fn two_makers_of_one_ledger_make_one(place: &Place) {
+pub(crate) async fn two_makers_of_one_ledger_make_one(place: &Place) {
     let makers = (0..6).map(|_| place.open());
     for ledger in futures::future::join_all(makers).await {
         commit_one(&ledger.unwrap(), "made").await;
@@ -377,7 +377,7 @@ pub async fn two_makers_of_one_ledger_make_one(place: &Place) {
     assert_eq!(rows(&place.open().await.unwrap()).await.len(), 6);
 }
 
-pub async fn a_later_migration_runs_once(place: &Place) {
+pub(crate) async fn a_later_migration_runs_once(place: &Place) {
     let reader = Ledger::open(place.location(), Mode::Read, Arc::new(SystemClock), Arc::new(OpenGate)).await;
     assert!(reader.unwrap().is_none(), "reading never makes a ledger");
     let ledger = place.open().await.unwrap();
@@ -408,7 +408,7 @@ pub async fn a_later_migration_runs_once(place: &Place) {
     assert!(again.is_err(), "a migration is done wholly or not at all");
 }
 
-pub async fn zero_characters_are_replaced(place: &Place) {
+pub(crate) async fn zero_characters_are_replaced(place: &Place) {
     let clock = Arc::new(ManualClock::default());
     let ledger = place.open_with(clock, Arc::new(OpenGate)).await.unwrap();
     let mut tx = begin(&ledger).await;

@@ -48,7 +48,7 @@ async fn step(ledger: &Ledger, delivery: &Delivery, to: Stage, change: Change) -
     moved
 }
 
-pub async fn the_same_key_is_the_same_delivery(place: &Place) {
+pub(crate) async fn the_same_key_is_the_same_delivery(place: &Place) {
     let ledger = place.open().await.unwrap();
     let w = world::world(&ledger).await;
     let mut tx = begin(&ledger).await;
@@ -84,7 +84,7 @@ pub async fn the_same_key_is_the_same_delivery(place: &Place) {
     assert_eq!(rows[0].seq, first.delivery.seq, "the order of deliveries is the order of the chain");
 }
 
-pub async fn a_key_with_other_content_is_a_conflict(place: &Place) {
+pub(crate) async fn a_key_with_other_content_is_a_conflict(place: &Place) {
     let ledger = place.open().await.unwrap();
     let w = world::world(&ledger).await;
     let mut tx = begin(&ledger).await;
@@ -112,7 +112,7 @@ pub async fn a_key_with_other_content_is_a_conflict(place: &Place) {
     assert!(again.deduplicated && again.delivery.id == first.delivery.id);
 }
 
-pub async fn deliveries_are_leased_first_in_first_out(place: &Place) {
+pub(crate) async fn deliveries_are_leased_first_in_first_out(place: &Place) {
     let (ledger, _) = with_clock(place).await;
     let w = world::world(&ledger).await;
     let mut sent = Vec::new();
@@ -148,7 +148,7 @@ pub async fn deliveries_are_leased_first_in_first_out(place: &Place) {
     assert_eq!(deliveries::counts(&mut db, None).await.unwrap(), [(Stage::Submitted, 3)]);
 }
 
-pub async fn a_blocked_head_holds_up_only_its_own_target(place: &Place) {
+pub(crate) async fn a_blocked_head_holds_up_only_its_own_target(place: &Place) {
     let (ledger, clock) = with_clock(place).await;
     let w = world::world(&ledger).await;
     let mut tx = begin(&ledger).await;
@@ -177,7 +177,7 @@ pub async fn a_blocked_head_holds_up_only_its_own_target(place: &Place) {
     );
 }
 
-pub async fn a_lease_that_was_lost_can_change_nothing(place: &Place) {
+pub(crate) async fn a_lease_that_was_lost_can_change_nothing(place: &Place) {
     let (ledger, clock) = with_clock(place).await;
     let w = world::world(&ledger).await;
     let mut tx = begin(&ledger).await;
@@ -223,7 +223,7 @@ pub async fn a_lease_that_was_lost_can_change_nothing(place: &Place) {
     assert_eq!(states, [AttemptState::Abandoned, AttemptState::Running]);
 }
 
-pub async fn four_dispatchers_lease_each_delivery_once(place: &Place) {
+pub(crate) async fn four_dispatchers_lease_each_delivery_once(place: &Place) {
     let ledger = place.open().await.unwrap();
     let w = world::world(&ledger).await;
     let mut tx = begin(&ledger).await;
@@ -242,8 +242,10 @@ pub async fn four_dispatchers_lease_each_delivery_once(place: &Place) {
                 let mut tx = begin(&ledger).await;
                 let mut leased = None;
                 for target in &targets {
-                    leased = leased
-                        .or(deliveries::lease_next(&mut tx, target, &format!("d{n}"), MINUTE).await.unwrap());
+                    if leased.is_none() {
+                        leased =
+                            deliveries::lease_next(&mut tx, target, &format!("d{n}"), MINUTE).await.unwrap();
+                    }
                 }
                 let open = deliveries::open_on(&mut tx, HOST, 100).await.unwrap();
                 tx.commit().await.unwrap();
@@ -273,7 +275,7 @@ pub async fn four_dispatchers_lease_each_delivery_once(place: &Place) {
     }
 }
 
-pub async fn a_released_lease_waits_until_it_is_due(place: &Place) {
+pub(crate) async fn a_released_lease_waits_until_it_is_due(place: &Place) {
     let (ledger, clock) = with_clock(place).await;
     let w = world::world(&ledger).await;
     let mut tx = begin(&ledger).await;
@@ -298,7 +300,7 @@ pub async fn a_released_lease_waits_until_it_is_due(place: &Place) {
     );
 }
 
-pub async fn the_next_moment_is_known(place: &Place) {
+pub(crate) async fn the_next_moment_is_known(place: &Place) {
     let (ledger, _) = with_clock(place).await;
     let w = world::world(&ledger).await;
     let mut tx = begin(&ledger).await;
@@ -330,7 +332,7 @@ pub async fn the_next_moment_is_known(place: &Place) {
     assert_eq!(unwatched[0].id, short.id);
 }
 
-pub async fn an_illegal_move_is_refused(place: &Place) {
+pub(crate) async fn an_illegal_move_is_refused(place: &Place) {
     let (ledger, _) = with_clock(place).await;
     let w = world::world(&ledger).await;
     let mut tx = begin(&ledger).await;
@@ -343,7 +345,7 @@ pub async fn an_illegal_move_is_refused(place: &Place) {
     }
 }
 
-pub async fn a_token_finds_its_delivery(place: &Place) {
+pub(crate) async fn a_token_finds_its_delivery(place: &Place) {
     let (ledger, clock) = with_clock(place).await;
     let w = world::world(&ledger).await;
     let mut tx = begin(&ledger).await;
@@ -413,7 +415,7 @@ pub async fn a_token_finds_its_delivery(place: &Place) {
     assert_eq!(deliveries::list(&mut db, &of_task, 10).await.unwrap(), []);
 }
 
-pub async fn a_late_record_lifts_an_unproved_delivery(place: &Place) {
+pub(crate) async fn a_late_record_lifts_an_unproved_delivery(place: &Place) {
     let (ledger, _) = with_clock(place).await;
     let w = world::world(&ledger).await;
     let mut tx = begin(&ledger).await;
@@ -437,7 +439,7 @@ pub async fn a_late_record_lifts_an_unproved_delivery(place: &Place) {
     );
 }
 
-pub async fn looks_are_counted_in_a_row(place: &Place) {
+pub(crate) async fn looks_are_counted_in_a_row(place: &Place) {
     let (ledger, clock) = with_clock(place).await;
     let w = world::world(&ledger).await;
     let mut tx = begin(&ledger).await;
@@ -457,7 +459,7 @@ pub async fn looks_are_counted_in_a_row(place: &Place) {
     assert_eq!((now.first_look_at, now.last_look_at), (Some(first), Some(tx.now())));
 }
 
-pub async fn a_resend_starts_anew(place: &Place) {
+pub(crate) async fn a_resend_starts_anew(place: &Place) {
     let (ledger, _) = with_clock(place).await;
     let w = world::world(&ledger).await;
     let mut tx = begin(&ledger).await;
@@ -476,7 +478,7 @@ pub async fn a_resend_starts_anew(place: &Place) {
     assert_eq!(lease.epoch, 2, "epochs never begin anew");
 }
 
-pub async fn a_batch_moves_what_still_stands_there(place: &Place) {
+pub(crate) async fn a_batch_moves_what_still_stands_there(place: &Place) {
     let (ledger, _) = with_clock(place).await;
     let w = world::world(&ledger).await;
     let mut tx = begin(&ledger).await;
@@ -502,7 +504,7 @@ pub async fn a_batch_moves_what_still_stands_there(place: &Place) {
     assert_eq!(error.unwrap_err().kind, ErrorKind::Usage);
 }
 
-pub async fn an_attempt_remembers_how_far_it_went(place: &Place) {
+pub(crate) async fn an_attempt_remembers_how_far_it_went(place: &Place) {
     let (ledger, _) = with_clock(place).await;
     let w = world::world(&ledger).await;
     let mut tx = begin(&ledger).await;
@@ -548,7 +550,7 @@ async fn three_in_the_inbox(ledger: &Ledger, w: &world::World) -> Vec<Delivery> 
     items
 }
 
-pub async fn an_inbox_item_is_offered_again_until_it_is_confirmed(place: &Place) {
+pub(crate) async fn an_inbox_item_is_offered_again_until_it_is_confirmed(place: &Place) {
     let (ledger, clock) = with_clock(place).await;
     let w = world::world(&ledger).await;
     let items = three_in_the_inbox(&ledger, &w).await;
@@ -580,7 +582,7 @@ pub async fn an_inbox_item_is_offered_again_until_it_is_confirmed(place: &Place)
     assert_eq!((done.consumed_how.as_deref(), done.consumed_by.as_deref()), (Some("ack"), Some("carl")));
 }
 
-pub async fn what_a_cycle_shows_is_consumed_once(place: &Place) {
+pub(crate) async fn what_a_cycle_shows_is_consumed_once(place: &Place) {
     let (ledger, _) = with_clock(place).await;
     let w = world::world(&ledger).await;
     let items = three_in_the_inbox(&ledger, &w).await;
@@ -593,7 +595,7 @@ pub async fn what_a_cycle_shows_is_consumed_once(place: &Place) {
     assert_eq!(deliveries::inbox(&mut tx, &w.manager.id, 10).await.unwrap().len(), 1);
 }
 
-pub async fn an_interrupt_is_claimed_once_a_turn(place: &Place) {
+pub(crate) async fn an_interrupt_is_claimed_once_a_turn(place: &Place) {
     let (ledger, _) = with_clock(place).await;
     let w = world::world(&ledger).await;
     let mut tx = begin(&ledger).await;

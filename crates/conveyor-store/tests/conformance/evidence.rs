@@ -46,7 +46,7 @@ use crate::world::begin;
 use crate::world::told;
 use crate::world::world;
 
-pub async fn attention_is_raised_once_and_cleared(place: &Place) {
+pub(crate) async fn attention_is_raised_once_and_cleared(place: &Place) {
     let ledger = place.open().await.unwrap();
     let w = world(&ledger).await;
     let mut tx = begin(&ledger).await;
@@ -74,7 +74,7 @@ pub async fn attention_is_raised_once_and_cleared(place: &Place) {
     assert!(fresh && next.id > other.id);
 }
 
-pub async fn divergences_are_counted_in_runs(place: &Place) {
+pub(crate) async fn divergences_are_counted_in_runs(place: &Place) {
     let ledger = place.open().await.unwrap();
     let w = world(&ledger).await;
     let mut tx = begin(&ledger).await;
@@ -92,7 +92,7 @@ pub async fn divergences_are_counted_in_runs(place: &Place) {
     assert_eq!(divergences::latest(&mut db, &w.manager.id).await.unwrap(), None);
 }
 
-pub async fn cycles_keep_their_spans(place: &Place) {
+pub(crate) async fn cycles_keep_their_spans(place: &Place) {
     let ledger = place.open().await.unwrap();
     let w = world(&ledger).await;
     let mut tx = begin(&ledger).await;
@@ -144,7 +144,7 @@ pub async fn cycles_keep_their_spans(place: &Place) {
     assert_eq!(counts, [(CycleState::Started, 1), (CycleState::Succeeded, 1)]);
 }
 
-pub async fn a_config_counts_its_changes(place: &Place) {
+pub(crate) async fn a_config_counts_its_changes(place: &Place) {
     let ledger = place.open().await.unwrap();
     let w = world(&ledger).await;
     let mut tx = begin(&ledger).await;
@@ -166,7 +166,7 @@ pub async fn a_config_counts_its_changes(place: &Place) {
     assert_eq!(configs::get(&mut tx, &w.task.id).await.unwrap(), Some(second));
 }
 
-pub async fn criteria_are_one_for_each_text_and_source(place: &Place) {
+pub(crate) async fn criteria_are_one_for_each_text_and_source(place: &Place) {
     let ledger = place.open().await.unwrap();
     let w = world(&ledger).await;
     let mut tx = begin(&ledger).await;
@@ -203,7 +203,7 @@ pub async fn criteria_are_one_for_each_text_and_source(place: &Place) {
     assert_eq!(counts, [(CriterionStatus::Proposed, 1), (CriterionStatus::Satisfied, 1)]);
 }
 
-pub async fn acknowledgements_count_per_side(place: &Place) {
+pub(crate) async fn acknowledgements_count_per_side(place: &Place) {
     let ledger = place.open().await.unwrap();
     let w = world(&ledger).await;
     let mut tx = begin(&ledger).await;
@@ -228,7 +228,7 @@ pub async fn acknowledgements_count_per_side(place: &Place) {
     assert_eq!(acknowledgements::list(&mut tx, &w.task.id).await.unwrap().len(), 3);
 }
 
-pub async fn handoffs_and_decisions_are_appended(place: &Place) {
+pub(crate) async fn handoffs_and_decisions_are_appended(place: &Place) {
     let ledger = place.open().await.unwrap();
     let w = world(&ledger).await;
     let mut tx = begin(&ledger).await;
@@ -263,7 +263,7 @@ pub async fn handoffs_and_decisions_are_appended(place: &Place) {
     assert_eq!(decisions::insert(&mut tx, unknown, told()).await.unwrap_err().kind, ErrorKind::Conflict);
 }
 
-pub async fn runs_end_once(place: &Place) {
+pub(crate) async fn runs_end_once(place: &Place) {
     let ledger = place.open().await.unwrap();
     let w = world(&ledger).await;
     let run = |tx: &conveyor_store::Tx| Run {
@@ -298,7 +298,7 @@ pub async fn runs_end_once(place: &Place) {
     assert_eq!(runs::list(&mut tx, Some(&w.task.id), Some(RunStatus::Active), 10).await.unwrap(), [second]);
 }
 
-pub async fn telemetry_is_searched_counted_and_pruned(place: &Place) {
+pub(crate) async fn telemetry_is_searched_counted_and_pruned(place: &Place) {
     let clock = Arc::new(ManualClock::default());
     let ledger = place.open_with(clock.clone(), Arc::new(OpenGate)).await.unwrap();
     let w = world(&ledger).await;
@@ -350,7 +350,7 @@ pub async fn telemetry_is_searched_counted_and_pruned(place: &Place) {
     assert_eq!(left.len(), 1);
 }
 
-pub async fn dispatchers_are_replaced_by_id(place: &Place) {
+pub(crate) async fn dispatchers_are_replaced_by_id(place: &Place) {
     let clock = Arc::new(ManualClock::default());
     let ledger = place.open_with(clock.clone(), Arc::new(OpenGate)).await.unwrap();
     let w = world(&ledger).await;

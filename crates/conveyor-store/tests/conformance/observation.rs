@@ -66,7 +66,7 @@ async fn follow(ledger: &Ledger, thread: &str) -> Follow {
     follow
 }
 
-pub async fn a_line_is_stored_once_by_two_ingesters(place: &Place) {
+pub(crate) async fn a_line_is_stored_once_by_two_ingesters(place: &Place) {
     let ledger = place.open().await.unwrap();
     let worker = world::world(&ledger).await.worker;
     follow(&ledger, "t").await;
@@ -99,7 +99,7 @@ pub async fn a_line_is_stored_once_by_two_ingesters(place: &Place) {
     assert_eq!(offsets, (0..200).map(|line| 10 * line).collect::<Vec<_>>());
 }
 
-pub async fn a_rewritten_rollout_begins_a_generation(place: &Place) {
+pub(crate) async fn a_rewritten_rollout_begins_a_generation(place: &Place) {
     let ledger = place.open().await.unwrap();
     let worker = world::world(&ledger).await.worker;
     let seen = follow(&ledger, "t").await;
@@ -136,7 +136,7 @@ pub async fn a_rewritten_rollout_begins_a_generation(place: &Place) {
     assert_eq!(follows::list(&mut db, 10).await.unwrap().len(), 1);
 }
 
-pub async fn events_are_found_again(place: &Place) {
+pub(crate) async fn events_are_found_again(place: &Place) {
     let ledger = place.open().await.unwrap();
     let w = world::world(&ledger).await;
     let seen = follow(&ledger, "t").await;
@@ -206,7 +206,7 @@ pub async fn events_are_found_again(place: &Place) {
     assert_eq!(events::last(&mut db, w.manager.number).await.unwrap(), None);
 }
 
-pub async fn events_with_odd_texts_survive(place: &Place) {
+pub(crate) async fn events_with_odd_texts_survive(place: &Place) {
     let ledger = place.open().await.unwrap();
     let worker = world::world(&ledger).await.worker;
     let seen = follow(&ledger, "t").await;
@@ -226,7 +226,7 @@ pub async fn events_with_odd_texts_survive(place: &Place) {
     assert_eq!(stored, expected);
 }
 
-pub async fn a_turn_keeps_the_moment_of_its_change(place: &Place) {
+pub(crate) async fn a_turn_keeps_the_moment_of_its_change(place: &Place) {
     let clock = std::sync::Arc::new(ManualClock::default());
     let ledger = place.open_with(clock.clone(), std::sync::Arc::new(conveyor_store::OpenGate)).await.unwrap();
     let worker = world::world(&ledger).await.worker;

@@ -25,7 +25,7 @@ use crate::world::begin;
 use crate::world::name;
 use crate::world::told;
 
-pub async fn sessions_are_stored_whole_and_listed(place: &Place) {
+pub(crate) async fn sessions_are_stored_whole_and_listed(place: &Place) {
     let ledger = place.open().await.unwrap();
     let mut tx = begin(&ledger).await;
     let plain = world::session(&mut tx, "w1", Role::Worker).await;
@@ -67,7 +67,7 @@ pub async fn sessions_are_stored_whole_and_listed(place: &Place) {
     assert!(shown.get("identity_token").is_none(), "a secret is never shown");
 }
 
-pub async fn a_gone_sessions_name_can_be_used_again(place: &Place) {
+pub(crate) async fn a_gone_sessions_name_can_be_used_again(place: &Place) {
     let ledger = place.open().await.unwrap();
     let mut tx = begin(&ledger).await;
     let first = world::session(&mut tx, "w", Role::Worker).await;
@@ -110,7 +110,7 @@ pub async fn a_gone_sessions_name_can_be_used_again(place: &Place) {
     assert_eq!(sessions::active_by_name(&mut tx, &name("w")).await.unwrap(), None);
 }
 
-pub async fn a_session_is_found_by_its_thread(place: &Place) {
+pub(crate) async fn a_session_is_found_by_its_thread(place: &Place) {
     let ledger = place.open().await.unwrap();
     let mut tx = begin(&ledger).await;
     let worker = world::session(&mut tx, "w", Role::Worker).await;
@@ -146,7 +146,7 @@ pub async fn a_session_is_found_by_its_thread(place: &Place) {
     assert_eq!(threads::session_of(&mut tx, "t2").await.unwrap(), None);
 }
 
-pub async fn a_tasks_name_is_free_when_it_is_finished(place: &Place) {
+pub(crate) async fn a_tasks_name_is_free_when_it_is_finished(place: &Place) {
     let ledger = place.open().await.unwrap();
     let mut tx = begin(&ledger).await;
     let first = world::task(&mut tx, "t").await;
@@ -189,7 +189,7 @@ pub async fn a_tasks_name_is_free_when_it_is_finished(place: &Place) {
     }
 }
 
-pub async fn a_task_and_a_worker_are_bound_once(place: &Place) {
+pub(crate) async fn a_task_and_a_worker_are_bound_once(place: &Place) {
     let ledger = place.open().await.unwrap();
     let w = world::world(&ledger).await;
     let mut tx = begin(&ledger).await;

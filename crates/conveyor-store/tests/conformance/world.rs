@@ -22,37 +22,37 @@ use conveyor_store::sessions::Session;
 use conveyor_store::tasks;
 use conveyor_store::tasks::Task;
 
-pub const HOST: &str = "here";
+pub(crate) const HOST: &str = "here";
 
-pub fn name(text: &str) -> Name {
+pub(crate) fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
-pub fn told() -> AuditRow {
+pub(crate) fn told() -> AuditRow {
     AuditRow::new("tested", "a test changed something")
 }
 
-pub async fn begin(ledger: &Ledger) -> Tx {
+pub(crate) async fn begin(ledger: &Ledger) -> Tx {
     ledger.write(&Actor::Operator).await.unwrap()
 }
 
-pub async fn session(tx: &mut Tx, text: &str, role: Role) -> Session {
+pub(crate) async fn session(tx: &mut Tx, text: &str, role: Role) -> Session {
     let id = SessionId::new(tx.clock().uuid_v7());
     let new = Session::new(id, name(text), role, HOST.to_owned(), "/srv".to_owned(), tx.now());
     sessions::insert(tx, new, told()).await.unwrap()
 }
 
-pub async fn task(tx: &mut Tx, text: &str) -> Task {
+pub(crate) async fn task(tx: &mut Tx, text: &str) -> Task {
     let new = Task::new(TaskId::new(tx.clock().uuid_v7()), name(text), "goal".to_owned(), None, tx.now());
     tasks::insert(tx, new, told()).await.unwrap()
 }
 
-pub fn binding(tx: &Tx, task: &Task, worker: &Session, manager: &Session) -> Binding {
+pub(crate) fn binding(tx: &Tx, task: &Task, worker: &Session, manager: &Session) -> Binding {
     let id = BindingId::new(tx.clock().uuid_v7());
     Binding::new(id, task.id.clone(), worker.id.clone(), manager.id.clone(), tx.now())
 }
 
-pub fn message(tx: &Tx, target: &Session, text: &str) -> NewDelivery {
+pub(crate) fn message(tx: &Tx, target: &Session, text: &str) -> NewDelivery {
     let uuid = tx.clock().uuid_v7();
     let token = wire::token(tx.clock().random());
     NewDelivery {
@@ -62,20 +62,20 @@ pub fn message(tx: &Tx, target: &Session, text: &str) -> NewDelivery {
     }
 }
 
-pub async fn enqueue(tx: &mut Tx, target: &Session, text: &str) -> Delivery {
+pub(crate) async fn enqueue(tx: &mut Tx, target: &Session, text: &str) -> Delivery {
     let new = message(tx, target, text);
     deliveries::insert(tx, new, told()).await.unwrap().delivery
 }
 
 /// A worker and a manager, bound to a task.
-pub struct World {
-    pub worker: Session,
-    pub manager: Session,
-    pub task: Task,
-    pub binding: Binding,
+pub(crate) struct World {
+    pub(crate) worker: Session,
+    pub(crate) manager: Session,
+    pub(crate) task: Task,
+    pub(crate) binding: Binding,
 }
 
-pub async fn world(ledger: &Ledger) -> World {
+pub(crate) async fn world(ledger: &Ledger) -> World {
     let mut tx = begin(ledger).await;
     let worker = session(&mut tx, "worker", Role::Worker).await;
     let manager = session(&mut tx, "manager", Role::Manager).await;
