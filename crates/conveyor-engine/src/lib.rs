@@ -2,6 +2,7 @@
 //! context that every verb gets.
 
 mod attention;
+pub mod binding;
 pub mod caller;
 pub mod deliver;
 pub mod environment;

@@ -17,8 +17,8 @@ use crate::tx::Tx;
 
 /// What lies unread in a session's inbox, oldest first.
 pub async fn inbox(db: &mut Db, session: &SessionId, limit: u32) -> Result<Vec<Delivery>> {
-    let rest =
-        "WHERE target_session_id = $1 AND inbox_at IS NOT NULL AND consumed_at IS NULL ORDER BY seq LIMIT $2";
+    let rest = "WHERE target_session_id = $1 AND inbox_at IS NOT NULL AND consumed_at IS NULL AND state <> 'cancelled' \
+                ORDER BY seq LIMIT $2";
     db.all(Delivery::select(rest), args![session, &i64::from(limit)]).await
 }
 
@@ -33,7 +33,7 @@ pub async fn offer_next(
     audit: AuditRow,
 ) -> Result<Option<Delivery>> {
     let now = tx.now();
-    let rest = "WHERE target_session_id = $1 AND inbox_at IS NOT NULL AND consumed_at IS NULL \
+    let rest = "WHERE target_session_id = $1 AND inbox_at IS NOT NULL AND consumed_at IS NULL AND state <> 'cancelled' \
                 AND (offered_until IS NULL OR offered_until <= $2 OR offered_to = $3) ORDER BY seq LIMIT 1";
     let args = args![session, &now, &reader.to_owned()];
     let Some(before) = tx.one::<Delivery>(Delivery::select(rest), args).await? else { return Ok(None) };
