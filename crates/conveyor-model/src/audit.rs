@@ -164,7 +164,7 @@ impl Header {
         let mut bytes = LAYOUT.to_owned();
         for field in fields {
             match field {
-                Some(text) => bytes.push_str(&format!("{}:{text}\n", text.len())),
+                Some(text) => bytes.extend([&text.len().to_string(), ":", text, "\n"]),
                 None => bytes.push_str("-\n"),
             }
         }

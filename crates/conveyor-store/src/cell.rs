@@ -202,12 +202,8 @@ pub(crate) trait Row: Sized {
 
     /// Its columns as SQL, each led by `prefix` (`""` or `"alias."`).
     fn columns(prefix: &str) -> String {
-        let mut text = String::new();
-        for column in Self::COLUMNS {
-            let comma = if text.is_empty() { "" } else { ", " };
-            text.push_str(&format!("{comma}{prefix}{column}"));
-        }
-        text
+        let columns: Vec<String> = Self::COLUMNS.iter().map(|column| format!("{prefix}{column}")).collect();
+        columns.join(", ")
     }
 }
 

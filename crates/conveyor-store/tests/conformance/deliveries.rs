@@ -31,7 +31,7 @@ use crate::world::enqueue;
 use crate::world::message;
 use crate::world::told;
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 async fn with_clock(place: &Place) -> (Ledger, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::default());

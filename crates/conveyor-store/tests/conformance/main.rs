@@ -1,5 +1,8 @@
 //! One suite for both engines: what holds on one holds on the other.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::cloned_ref_to_slice_refs, reason = "an array shows what is expected")]
+
 mod chain;
 mod deliveries;
 mod evidence;

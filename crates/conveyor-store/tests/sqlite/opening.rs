@@ -81,7 +81,7 @@ async fn a_reader_without_rights_reads_with_and_without_a_log_and_leaves_no_trac
             }
             probe::mode(&inner, folder_mode);
             let shell = format!("echo x >> {}", path.display());
-            let write = room.as_nobody(Path::new("/bin/sh"), &["-c", &shell]);
+            let write = probe::as_nobody(Path::new("/bin/sh"), &["-c", &shell]);
             assert!(!write.status.success(), "a plain write must be refused, or this test shows nothing");
 
             let before = names(&inner);

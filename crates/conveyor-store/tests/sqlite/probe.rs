@@ -75,17 +75,17 @@ impl Open {
         Self { program: copy, folder }
     }
 
-    /// Runs a program as the user without rights.
-    pub(crate) fn as_nobody(&self, program: &Path, args: &[&str]) -> Output {
-        assert!(rustix::process::geteuid().is_root(), "these tests change the user and need root");
-        let mut command = Command::new("runuser");
-        command.args(["-u", NOBODY, "--"]).arg(program).args(args).current_dir("/").env("HOME", "/");
-        command.output().unwrap()
-    }
-
     pub(crate) fn probe_as_nobody(&self, verb: &str, ledger: &Path) -> Output {
-        self.as_nobody(&self.program.clone(), &[verb, ledger.to_str().unwrap()])
+        as_nobody(&self.program, &[verb, ledger.to_str().unwrap()])
     }
+}
+
+/// Runs a program as the user without rights.
+pub(crate) fn as_nobody(program: &Path, args: &[&str]) -> Output {
+    assert!(rustix::process::geteuid().is_root(), "these tests change the user and need root");
+    let mut command = Command::new("runuser");
+    command.args(["-u", NOBODY, "--"]).arg(program).args(args).current_dir("/").env("HOME", "/");
+    command.output().unwrap()
 }
 
 pub(crate) fn mode(path: &Path, mode: u32) {
