@@ -96,8 +96,10 @@ async fn one_thread(
         let mut follower = Follower::open(&*plane.log, path, position)?;
         ingested.new_offset = follower.position().offset;
         let mut seen = seen;
-        while let Some(batch) = follower.next_batch(limits::INGEST_BATCH_LINES)? {
+        while let Some(mut batch) = follower.next_batch(limits::INGEST_BATCH_LINES)? {
             let mut tx = ledger.write(&Actor::Conveyor).await?;
+            // A record without a time that can be understood has the time at which it was read.
+            batch.events.iter_mut().for_each(|event| event.at = event.at.or(Some(tx.now())));
             let follow = match seen.take() {
                 Some(follow) => follow,
                 None => begin(&mut tx, thread, path, &batch).await?,
