@@ -11,6 +11,7 @@ pub mod limits;
 pub mod name;
 pub mod negotiation;
 pub mod pane;
+pub mod prompt;
 pub mod redact;
 pub mod rollout;
 pub mod setup;

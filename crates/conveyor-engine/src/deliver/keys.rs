@@ -75,6 +75,7 @@ impl Attempt<'_> {
                 Ok((Key::Enter, not_answerable(answer, seen.kind)))
             }
             Kind::Slash
+            | Kind::Stop
             | Kind::NotifyManager
             | Kind::NudgeWorker
             | Kind::SessionNudge

@@ -60,6 +60,8 @@ words! {
         SessionNudge = "session_nudge",
         /// One of Codex's own slash commands.
         Slash = "slash",
+        /// The end of a session: its turn, its program and its pane.
+        Stop = "stop_session",
         /// A worker's turn has ended; its manager is told.
         WorkerTaskComplete = "worker_task_complete",
     }
@@ -72,7 +74,7 @@ impl Kind {
     pub const fn is_message(self) -> bool {
         match self {
             Self::NotifyManager | Self::NudgeWorker | Self::SessionNudge | Self::WorkerTaskComplete => true,
-            Self::Answer | Self::Interrupt | Self::Slash => false,
+            Self::Answer | Self::Interrupt | Self::Slash | Self::Stop => false,
         }
     }
 }
