@@ -209,3 +209,21 @@ pub async fn names(db: &mut Db, binding: &Binding) -> Result<(String, String)> {
     };
     Ok((name(worker, &binding.worker_session_id), name(manager, &binding.manager_session_id)))
 }
+
+/// Whether the caller may bind under, or unbind from, this manager.
+///
+/// A person may. An agent may do so for itself only: else one manager could take over another's worker. In a shell the
+/// thread is a claim, which may only narrow.
+///
+/// Errors: refused.
+pub async fn may_arrange(plane: &Plane, db: &mut Db, manager: &Session) -> Result<()> {
+    let Some(thread) = plane.caller.thread() else { return Ok(()) };
+    match threads::session_of(db, thread).await? {
+        Some(caller) if caller.id != manager.id => Err(Error::refused(format!(
+            "this thread is the {} `{}`, which cannot arrange for the manager `{}`",
+            caller.role, caller.name, manager.name
+        ))
+        .hint("ask a person, or that manager")),
+        Some(_) | None => Ok(()),
+    }
+}

@@ -8,11 +8,14 @@ pub mod deliver;
 pub mod environment;
 mod growth;
 pub mod ingest;
+pub mod listing;
 pub mod locate;
 pub mod message;
 pub mod plane;
 pub mod resolve;
 pub mod table;
+#[cfg(test)]
+mod testing;
 pub mod verb;
 pub mod verbs;
 

@@ -4,5 +4,10 @@ use crate::verb::Entry;
 use crate::verbs;
 
 /// All verbs, in the order in which each heading of the help lists them.
-pub static VERBS: &[Entry] =
-    &[Entry::of::<verbs::classify::Classify>(), Entry::of::<verbs::setup_code::SetupCode>()];
+pub static VERBS: &[Entry] = &[
+    Entry::of::<verbs::bind::Bind>(),
+    Entry::of::<verbs::classify::Classify>(),
+    Entry::of::<verbs::setup_code::SetupCode>(),
+    Entry::of::<verbs::tasks::Tasks>(),
+    Entry::of::<verbs::unbind::Unbind>(),
+];

@@ -1,6 +1,9 @@
 //! The verbs, one file each, named as the user types them.
 
+pub mod bind;
 pub mod classify;
 pub mod session_interrupt;
 pub mod session_nudge;
 pub mod setup_code;
+pub mod tasks;
+pub mod unbind;
