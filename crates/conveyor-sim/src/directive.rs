@@ -172,7 +172,9 @@ mod tests {
 
     #[test]
     fn directives_are_steps_in_their_order() {
-        let steps = parse(r#"go [[delay=0.5]] [[yield=500]] [[sh=ls]] [[esc=rm x]] [[mcp=c.who {"a":1}]] [[nope=1]] x"#);
+        let steps = parse(
+            r#"go [[delay=0.5]] [[yield=500]] [[sh=ls]] [[esc=rm x]] [[mcp=c.who {"a":1}]] [[nope=1]] x"#,
+        );
         let shell = |command: &str, escalated, yield_ms| {
             Step::Call(Call::Shell(Shell { command: command.to_owned(), escalated, yield_ms }))
         };

@@ -7,6 +7,7 @@ pub mod agent;
 pub mod codex;
 pub mod directive;
 pub mod mcp;
+pub mod pane;
 pub mod provider;
 pub mod scenario;
 pub mod tmux;

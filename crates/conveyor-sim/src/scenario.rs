@@ -299,7 +299,8 @@ impl Stage<'_> {
         if time.is_zero() {
             return Ok(());
         }
-        let look = || anyhow::Ok((self.recorded()?, lower_part(&self.screen()), self.tmux.is_dead(self.pane)?));
+        let look =
+            || anyhow::Ok((self.recorded()?, lower_part(&self.screen()), self.tmux.is_dead(self.pane)?));
         let (start, before) = (Instant::now(), look()?);
         while start.elapsed() < time {
             let after = look()?;
@@ -316,7 +317,8 @@ fn composer(screen: &str) -> Option<String> {
     let lines: Vec<&str> = screen.lines().collect();
     let at = lines.iter().rposition(|line| line.starts_with("› ") || line.starts_with("! "))?;
     let more = lines[at + 1..].iter().take_while(|line| !line.trim().is_empty());
-    let parts = std::iter::once(&lines[at]).chain(more).map(|line| line.trim_start_matches(['›', '!']).trim());
+    let parts =
+        std::iter::once(&lines[at]).chain(more).map(|line| line.trim_start_matches(['›', '!']).trim());
     Some(parts.collect::<Vec<_>>().join("\n"))
 }
 

@@ -85,7 +85,9 @@ impl Server {
         for (place, text) in texts.iter().enumerate() {
             let buffer = format!("sim{place}");
             self.load(&buffer, text)?;
-            call.extend(["paste-buffer", "-p", "-d", "-b", &buffer, "-t", &pane.0, ";"].map(str::to_owned));
+            call.extend(
+                ["paste-buffer", "-p", "-r", "-d", "-b", &buffer, "-t", &pane.0, ";"].map(str::to_owned),
+            );
         }
         if keys.is_empty() {
             call.pop();

@@ -131,13 +131,15 @@ impl Dialog {
             }
             Self::Trust => {
                 let mut head = vec!["  Folder access".to_owned(), format!("  {cwd}"), String::new()];
-                head.extend(paragraphs(&["  Trust this folder? Codex can read, edit, and run files here.", ""]));
+                head.extend(paragraphs(&[
+                    "  Trust this folder? Codex can read, edit, and run files here.",
+                    "",
+                ]));
                 (head, "enter continue · esc back")
             }
-            Self::Update => (
-                paragraphs(&["  Update available · 0.169.0 → 0.200.0", ""]),
-                "enter continue · esc skip",
-            ),
+            Self::Update => {
+                (paragraphs(&["  Update available · 0.169.0 → 0.200.0", ""]), "enter continue · esc skip")
+            }
             Self::Login => (
                 paragraphs(&["  Welcome to Codex, OpenAI's command-line coding agent", ""]),
                 "Press enter to continue",
@@ -146,10 +148,9 @@ impl Dialog {
                 paragraphs(&["  Hooks need review", "  1 hook is new or changed.", ""]),
                 "enter confirm · esc skip",
             ),
-            Self::Picker => (
-                paragraphs(&["  Where should the new conversation run?", ""]),
-                "enter select · esc back",
-            ),
+            Self::Picker => {
+                (paragraphs(&["  Where should the new conversation run?", ""]), "enter select · esc back")
+            }
         }
     }
 }
@@ -187,7 +188,9 @@ impl Agent {
     fn answer(&mut self, dialog: Dialog, answer: Answer) {
         match (dialog, answer) {
             (Dialog::Command { command }, Answer::Option(0 | 1)) => self.approve_command(&command),
-            (Dialog::Command { command }, Answer::Option(_) | Answer::Cancel) => self.refuse_command(&command),
+            (Dialog::Command { command }, Answer::Option(_) | Answer::Cancel) => {
+                self.refuse_command(&command)
+            }
             (Dialog::Mcp { server, tool }, Answer::Option(0..=2)) => self.finish_mcp(&server, &tool, true),
             (Dialog::Mcp { server, tool }, Answer::Option(_) | Answer::Cancel) => {
                 self.finish_mcp(&server, &tool, false);

@@ -149,7 +149,9 @@ impl Agent {
         } else if COMMANDS.contains(&word.as_str()) {
             self.command(&word);
         } else if word.starts_with('/') && !word[1..].contains('/') {
-            self.show(&format!("• Unrecognized command '{word}'. Type \"/\" for a list of supported commands."));
+            self.show(&format!(
+                "• Unrecognized command '{word}'. Type \"/\" for a list of supported commands."
+            ));
             self.show("");
             self.composer.restore(&text);
             self.composer.popup_closed = true;
@@ -237,7 +239,9 @@ impl Agent {
     /// What a popup would put in place of the word.
     pub(super) fn completion(&self, word: &str) -> Option<String> {
         match word.chars().next()? {
-            '/' => COMMANDS.iter().find(|command| command.starts_with(word)).map(|&command| command.to_owned()),
+            '/' => {
+                COMMANDS.iter().find(|command| command.starts_with(word)).map(|&command| command.to_owned())
+            }
             '@' => self.config.files.iter().find(|file| file.contains(&word[1..])).cloned(),
             _ => None,
         }

@@ -22,6 +22,8 @@ use input::Input;
 use input::Parser;
 pub use records::Shape;
 use records::Thread;
+pub use screen::Dim;
+pub use screen::Frame;
 use serde_json::json;
 use turn::Turn;
 
@@ -243,6 +245,11 @@ impl Agent {
     /// Where its thread's rollout is or will be, below the home.
     pub fn rollout_path(&self) -> &str {
         &self.thread.path
+    }
+
+    /// Its working folder.
+    pub fn cwd(&self) -> &str {
+        &self.config.cwd
     }
 
     /// Whether a turn runs.

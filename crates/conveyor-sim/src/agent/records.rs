@@ -148,7 +148,9 @@ impl Agent {
     /// What Codex says to the model before the first user message.
     pub(super) fn record_context(&mut self) {
         let cwd = &self.config.cwd;
-        let environment = format!("<environment_context>\n  <cwd>{cwd}</cwd>\n  <shell>bash</shell>\n</environment_context>");
+        let environment = format!(
+            "<environment_context>\n  <cwd>{cwd}</cwd>\n  <shell>bash</shell>\n</environment_context>"
+        );
         let agents = format!("# AGENTS.md instructions for {cwd}\n\n<INSTRUCTIONS>\n</INSTRUCTIONS>");
         self.message("developer", "<permissions instructions> simulated");
         if self.config.shape == Shape::V99 {
@@ -183,7 +185,8 @@ impl Agent {
             self.completed(&item, self.now);
         } else {
             let none: [(); 0] = [];
-            let message = json!({ "message": text, "images": none, "local_images": none, "text_elements": none });
+            let message =
+                json!({ "message": text, "images": none, "local_images": none, "text_elements": none });
             self.event("user_message", message);
         }
     }
@@ -208,7 +211,8 @@ impl Agent {
         if self.config.shape == Shape::V169 {
             let (thread, turn) = (self.thread.id.clone(), self.turn_id());
             let usage = json!({ "input_tokens": 1_180, "output_tokens": 20, "total_tokens": 1_200 });
-            let record = json!({ "thread_id": thread, "turn_id": turn, "session_id": thread, "usage": usage });
+            let record =
+                json!({ "thread_id": thread, "turn_id": turn, "session_id": thread, "usage": usage });
             self.record("token_usage_record", &record);
         }
     }
@@ -287,7 +291,10 @@ impl Agent {
         self.message("assistant", "Summary of the conversation.");
         self.record_usage();
         let none: [(); 0] = [];
-        self.record("compacted", &json!({ "message": "Summary of the conversation.", "replacement_history": none }));
+        self.record(
+            "compacted",
+            &json!({ "message": "Summary of the conversation.", "replacement_history": none }),
+        );
         if self.config.shape == Shape::V169 {
             self.record_turn_context();
             let id = self.ids.uuid(self.now);

@@ -1,5 +1,7 @@
 //! What the agent shows.
 
+use std::ops::Range;
+
 use super::Agent;
 use super::Shape;
 use super::turn::Phase;
@@ -7,25 +9,81 @@ use super::turn::Phase;
 /// Columns that a line is wrapped at.
 const COLUMNS: usize = 120;
 
+/// What a terminal shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Frame {
+    /// Top to bottom.
+    pub lines: Vec<String>,
+    /// What is drawn dim, ascending: the mark of what was sent, a running turn's hint, the placeholder, the footer.
+    pub dim: Vec<Dim>,
+    /// Row and column of the cursor, which a dialog hides.
+    pub cursor: Option<(usize, usize)>,
+}
+
+/// Characters of a line that are drawn dim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dim {
+    /// The line.
+    pub row: usize,
+    /// The characters.
+    pub columns: Range<usize>,
+}
+
+impl Frame {
+    /// Adds lines that are drawn bright.
+    fn bright(&mut self, lines: impl IntoIterator<Item = String>) {
+        self.lines.extend(lines);
+    }
+
+    /// Adds a line of which these characters are drawn dim.
+    fn dimmed(&mut self, line: String, columns: Range<usize>) {
+        self.dim.push(Dim { row: self.lines.len(), columns });
+        self.lines.push(line);
+    }
+
+    /// The lowest rows, as many as fit.
+    pub fn bottom(mut self, rows: usize) -> Self {
+        let above = self.lines.len().saturating_sub(rows);
+        self.lines.drain(..above);
+        self.dim.retain(|dim| dim.row >= above);
+        self.dim.iter_mut().for_each(|dim| dim.row -= above);
+        self.cursor = self.cursor.and_then(|(row, column)| Some((row.checked_sub(above)?, column)));
+        self
+    }
+}
+
 impl Agent {
-    /// The whole screen, top to bottom, longer than a pane may be: a pane shows its end.
+    /// The whole screen as plain lines, longer than a pane may be.
     pub fn screen(&self) -> Vec<String> {
+        self.frame().lines
+    }
+
+    /// The whole screen, longer than a pane may be: a pane shows its [`Frame::bottom`].
+    pub fn frame(&self) -> Frame {
+        let mut frame = Frame::default();
         if let Some(words) = &self.ended {
-            return words.clone();
+            frame.lines.clone_from(words);
+            return frame;
         }
         let version = self.config.shape.version();
-        let mut lines = vec![String::new(), format!("  >_ OpenAI Codex (v{version})")];
-        lines.extend([format!("     {}", self.config.cwd), String::new()]);
-        lines.extend(self.transcript.iter().flat_map(|line| wrap(line, "  ")));
+        frame.lines = vec![String::new(), format!("  >_ OpenAI Codex (v{version})")];
+        frame.lines.extend([format!("     {}", self.config.cwd), String::new()]);
+        for line in self.transcript.iter().flat_map(|line| wrap(line, "  ")) {
+            let mark = usize::from(line.starts_with("› "));
+            frame.dimmed(line, 0..mark);
+        }
         match &self.dialog {
-            Some(open) => lines.extend(open.dialog.lines(open.selected, self.config.shape, &self.config.cwd)),
+            Some(open) => {
+                frame.bright(open.dialog.lines(open.selected, self.config.shape, &self.config.cwd));
+            }
             None => {
-                self.show_status(&mut lines);
-                self.show_popup(&mut lines);
-                self.show_composer(&mut lines);
+                self.show_status(&mut frame);
+                self.show_popup(&mut frame.lines);
+                self.show_composer(&mut frame);
             }
         }
-        lines
+        frame.dim.retain(|dim| !dim.columns.is_empty());
+        frame
     }
 
     /// The terminal's title.
@@ -68,7 +126,7 @@ impl Agent {
     }
 
     /// The line of a running turn and what waits behind it.
-    fn show_status(&self, lines: &mut Vec<String>) {
+    fn show_status(&self, frame: &mut Frame) {
         let terminals = match self.background {
             0 => String::new(),
             1 => "1 background terminal running · /ps to view · /stop to close".to_owned(),
@@ -82,10 +140,14 @@ impl Agent {
                 (false, true) => String::new(),
                 (false, false) => format!(" · {terminals}"),
             };
-            lines.extend([format!("• Working ({seconds}s • esc to interrupt){tail}"), String::new()]);
+            let working = format!("• Working ({seconds}s • esc to interrupt)");
+            let hint = "• Working ".chars().count()..working.chars().count();
+            frame.dimmed(format!("{working}{tail}"), hint);
+            frame.lines.push(String::new());
         } else if !terminals.is_empty() {
-            lines.extend([format!("  {terminals}"), String::new()]);
+            frame.lines.extend([format!("  {terminals}"), String::new()]);
         }
+        let lines = &mut frame.lines;
         if !self.steers.is_empty() && self.config.shape != Shape::V99 {
             lines.push("• Messages to be submitted after next tool call (press esc to interrupt and send immediately)".to_owned());
             lines.extend(self.steers.iter().map(|text| format!("  ↳ {text}")));
@@ -123,7 +185,7 @@ impl Agent {
     }
 
     /// The composer and the footer under it.
-    fn show_composer(&self, lines: &mut Vec<String>) {
+    fn show_composer(&self, frame: &mut Frame) {
         let mark = if self.composer.shell { '!' } else { '›' };
         if self.composer.is_empty() {
             let placeholder = match self.config.shape {
@@ -131,26 +193,29 @@ impl Agent {
                 Shape::V144 => "Run /review on my current changes",
                 Shape::V99 => "Write tests for @filename",
             };
-            lines.push(format!("{mark} {placeholder}"));
+            frame.cursor = Some((frame.lines.len(), 2));
+            frame.dimmed(format!("{mark} {placeholder}"), 2..2 + placeholder.len());
         } else {
-            let shown = self.stale.clone().unwrap_or_else(|| self.composer.shown()).replace('\n', "\n  ");
-            let whole = format!("{mark} {shown}");
-            lines.extend(whole.split('\n').flat_map(|line| wrap(line, "  ")));
+            let shown = self.stale.clone().unwrap_or_else(|| self.composer.shown());
+            let whole = format!("{mark} {}", shown.replace('\n', "\n  "));
+            frame.bright(whole.split('\n').flat_map(|line| wrap(line, "  ")));
+            let last = frame.lines.last().map_or(0, |line| line.chars().count());
+            frame.cursor = Some((frame.lines.len() - 1, last));
         }
-        lines.push(String::new());
-        self.show_footer(lines);
+        frame.lines.push(String::new());
+        for line in self.footer() {
+            let whole = 0..line.chars().count();
+            frame.dimmed(line, whole);
+        }
     }
 
-    fn show_footer(&self, lines: &mut Vec<String>) {
+    fn footer(&self) -> Vec<String> {
         let status = format!("  {} default · {}", self.config.model, self.config.cwd);
         match self.config.shape {
-            _ if !self.is_ready() => lines.push("  ? for shortcuts".to_owned()),
-            Shape::V99 => lines.push(format!("  ? for shortcuts{:>100}", "100% context left")),
-            Shape::V144 => lines.push(status),
-            Shape::V169 => {
-                lines.push(status);
-                lines.push(self.hint_line().to_owned());
-            }
+            _ if !self.is_ready() => vec!["  ? for shortcuts".to_owned()],
+            Shape::V99 => vec![format!("  ? for shortcuts{:>100}", "100% context left")],
+            Shape::V144 => vec![status],
+            Shape::V169 => vec![status, self.hint_line().to_owned()],
         }
     }
 

@@ -24,6 +24,7 @@ use rustix::termios::tcsetattr;
 use super::Agent;
 use super::Config;
 use super::Effect;
+use super::Frame;
 use super::Millis;
 use super::Run;
 
@@ -77,7 +78,7 @@ struct Program {
     files: HashMap<String, File>,
     locks: Vec<File>,
     sender: mpsc::Sender<Message>,
-    shown: Option<(Vec<String>, String)>,
+    shown: Option<(Frame, String)>,
     last_words: Option<Vec<String>>,
 }
 
@@ -86,7 +87,8 @@ impl Program {
     fn serve(&mut self, messages: &mpsc::Receiver<Message>) -> anyhow::Result<()> {
         while self.last_words.is_none() {
             self.draw()?;
-            let wait = self.agent.deadline().map_or(TICK, |due| Duration::from_millis(due.saturating_sub(now())));
+            let wait =
+                self.agent.deadline().map_or(TICK, |due| Duration::from_millis(due.saturating_sub(now())));
             let effects = match messages.recv_timeout(wait.min(TICK)) {
                 Ok(Message::Bytes(bytes)) => self.agent.on_input(&bytes, now()),
                 Ok(Message::Ended { call_id, code, output }) => {
@@ -149,25 +151,40 @@ impl Program {
 
     /// Draws the end of the screen that fits the terminal, when something changed.
     fn draw(&mut self) -> anyhow::Result<()> {
-        let drawn = (self.agent.screen(), self.agent.title());
+        let rows = tcgetwinsize(std::io::stdout()).map_or(40, |size| usize::from(size.ws_row).max(1));
+        let drawn = (self.agent.frame().bottom(rows), self.agent.title());
         if self.shown.as_ref() == Some(&drawn) {
             return Ok(());
         }
-        let rows = tcgetwinsize(std::io::stdout()).map_or(40, |size| usize::from(size.ws_row).max(1));
-        let (lines, title) = &drawn;
-        let mut frame = format!("\x1b]0;{title}\x07\x1b[H");
-        let visible = &lines[lines.len().saturating_sub(rows)..];
-        for (row, line) in visible.iter().enumerate() {
-            let end = if row + 1 == visible.len() { "\x1b[K\x1b[J" } else { "\x1b[K\r\n" };
-            frame.push_str(line);
-            frame.push_str(end);
-        }
         let mut out = std::io::stdout().lock();
-        out.write_all(frame.as_bytes())?;
+        out.write_all(ansi(&drawn.0, &drawn.1).as_bytes())?;
         out.flush()?;
         self.shown = Some(drawn);
         Ok(())
     }
+}
+
+/// A frame as a terminal takes it.
+fn ansi(frame: &Frame, title: &str) -> String {
+    let mut text = format!("\x1b]0;{title}\x07\x1b[?25l\x1b[H");
+    for (row, line) in frame.lines.iter().enumerate() {
+        let dims = || frame.dim.iter().filter(|dim| dim.row == row).map(|dim| &dim.columns);
+        for (column, character) in line.chars().enumerate() {
+            if dims().any(|columns| columns.start == column) {
+                text.push_str("\x1b[2m");
+            }
+            if dims().any(|columns| columns.end == column) {
+                text.push_str("\x1b[0m");
+            }
+            text.push(character);
+        }
+        text.push_str("\x1b[0m");
+        text.push_str(if row + 1 == frame.lines.len() { "\x1b[K\x1b[J" } else { "\x1b[K\r\n" });
+    }
+    if let Some((row, column)) = frame.cursor {
+        text.push_str(&format!("\x1b[{};{}H\x1b[?25h", row + 1, column + 1));
+    }
+    text
 }
 
 /// What a command printed, and its exit code.
@@ -218,7 +235,7 @@ impl RawTerminal {
 
 impl Drop for RawTerminal {
     fn drop(&mut self) {
-        print!("\x1b[?2004l\x1b[?1049l");
+        print!("\x1b[?25h\x1b[?2004l\x1b[?1049l");
         // Nothing can be done when either fails: the terminal is gone.
         let _ = std::io::stdout().flush();
         let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &self.0);

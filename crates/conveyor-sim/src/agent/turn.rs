@@ -116,7 +116,9 @@ impl Agent {
     /// When something happens by itself.
     pub(super) fn turn_deadline(&self) -> Option<Millis> {
         match &self.turn.as_ref()?.phase {
-            Phase::Thinking { until, .. } | Phase::Running { until, .. } | Phase::Compacting { until } => Some(*until),
+            Phase::Thinking { until, .. } | Phase::Running { until, .. } | Phase::Compacting { until } => {
+                Some(*until)
+            }
             Phase::Asking { .. } | Phase::UserShell { .. } => None,
         }
     }
@@ -150,7 +152,7 @@ impl Agent {
     /// The model's last word of a turn, unless a text waits that goes into the same turn.
     fn said(&mut self, text: &str) {
         self.record_agent(text);
-        self.show(&format!("• {text}"));
+        self.show(&format!("• {}", text.replace('\n', "\n  ")));
         self.show("");
         if !self.absorb_steers() {
             self.end_turn(Some(text), None);
@@ -224,7 +226,9 @@ impl Agent {
             }
             Some(Phase::UserShell { call_id: running, command }) if running == call_id => {
                 self.record_command(call_id, &command, self.now, code, output);
-                let text = format!("<user_shell_command>\n<command>\n{command}\n</command>\n<result>\nExit code: {code}\nOutput:\n{output}\n</result>\n</user_shell_command>");
+                let text = format!(
+                    "<user_shell_command>\n<command>\n{command}\n</command>\n<result>\nExit code: {code}\nOutput:\n{output}\n</result>\n</user_shell_command>"
+                );
                 self.message("user", &text);
                 self.show(&format!("• You ran {command}"));
                 self.show_output(output);
@@ -412,11 +416,13 @@ impl Agent {
         if allowed {
             self.answered.push(format!("allowed {server}.{tool}"));
         }
-        let Some(Phase::Asking { call_id, since, .. }) = self.turn.as_ref().map(|turn| turn.phase.clone()) else {
+        let Some(Phase::Asking { call_id, since, .. }) = self.turn.as_ref().map(|turn| turn.phase.clone())
+        else {
             return;
         };
         let status = if allowed { "completed" } else { "failed" };
-        let item = json!({ "type": "McpToolCall", "id": call_id, "server": server, "tool": tool, "status": status });
+        let item =
+            json!({ "type": "McpToolCall", "id": call_id, "server": server, "tool": tool, "status": status });
         self.completed(&item, since);
         self.returned(&call_id, text, "");
     }

@@ -106,7 +106,8 @@ impl Codex {
     /// Starts and waits for nothing, for screens that come before the composer.
     pub fn launch(flavour: Flavour, options: &Options) -> anyhow::Result<Self> {
         std::fs::create_dir_all(target().join("sim"))?;
-        let folder = tempfile::Builder::new().prefix("cx").tempdir_in(target().join("sim").canonicalize()?)?;
+        let folder =
+            tempfile::Builder::new().prefix("cx").tempdir_in(target().join("sim").canonicalize()?)?;
         let (home, work) = (folder.path().join("home"), folder.path().join("work"));
         let provider = Provider::start()?;
         config::write(&home, &work, &provider.base_url(), options)?;
@@ -157,7 +158,8 @@ impl Codex {
 
     /// Waits until a rollout holds this text as a user's message.
     pub fn wait_user_text(&self, limit: Duration, text: &str) -> anyhow::Result<()> {
-        let found = poll(limit, || Ok(self.user_texts()?.iter().any(|one| one == text.trim()).then_some(())))?;
+        let found =
+            poll(limit, || Ok(self.user_texts()?.iter().any(|one| one == text.trim()).then_some(())))?;
         found.with_context(|| format!("{text:?} is not in a rollout; the screen is\n{}", self.screen()))
     }
 
@@ -245,7 +247,8 @@ pub fn is_idle(screen: &str) -> bool {
         "Use /skills to list available skills",
     ];
     let composer = screen.lines().rev().find_map(|line| line.strip_prefix("› "));
-    composer.is_some_and(|line| PLACEHOLDERS.contains(&line.trim_end())) && !screen.contains("esc to interrupt")
+    composer.is_some_and(|line| PLACEHOLDERS.contains(&line.trim_end()))
+        && !screen.contains("esc to interrupt")
 }
 
 /// The rollouts below a home, by name, which begins with their time.
@@ -270,7 +273,9 @@ pub fn rollouts(home: &Path) -> anyhow::Result<Vec<PathBuf>> {
 /// The user's own messages in a rollout. A line that is not whole yet is left out.
 pub fn user_texts(rollout: &str) -> Vec<String> {
     let records = rollout.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let users = records.filter(|record| record["type"] == "response_item" && record["payload"]["role"] == "user");
-    let texts = users.filter_map(|record| record["payload"]["content"][0]["text"].as_str().map(str::to_owned));
+    let users =
+        records.filter(|record| record["type"] == "response_item" && record["payload"]["role"] == "user");
+    let texts =
+        users.filter_map(|record| record["payload"]["content"][0]["text"].as_str().map(str::to_owned));
     texts.filter(|text| !text.starts_with('<') && !text.starts_with("# AGENTS.md")).collect()
 }

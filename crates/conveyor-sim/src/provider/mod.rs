@@ -57,9 +57,8 @@ impl Rule {
 
     /// A rule that calls these shell commands in order and then says that it is done.
     pub fn shell<S: Into<String>>(when: impl Into<String>, commands: impl IntoIterator<Item = S>) -> Self {
-        let call = |command: S| {
-            Step::Call(Call::Shell(Shell { command: command.into(), ..Shell::default() }))
-        };
+        let call =
+            |command: S| Step::Call(Call::Shell(Shell { command: command.into(), ..Shell::default() }));
         Self::new(when, commands.into_iter().map(call).collect())
     }
 

@@ -32,8 +32,10 @@ impl Received {
     pub(super) fn read(headers: &HeaderMap, body: Value) -> Self {
         let header = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let cache_key = || body.get("prompt_cache_key").and_then(Value::as_str).map(str::to_owned);
-        let thread =
-            header("thread-id").or_else(|| header("session_id")).or_else(|| header("session-id")).or_else(cache_key);
+        let thread = header("thread-id")
+            .or_else(|| header("session_id"))
+            .or_else(|| header("session-id"))
+            .or_else(cache_key);
         let none = Vec::new();
         let input = body.get("input").and_then(Value::as_array).unwrap_or(&none);
         let last = input.iter().rposition(|item| own_text(item).is_some());

@@ -54,6 +54,9 @@ mod tests {
         let Then::Steps(steps) = &rules[0].then else { panic!("fixed steps") };
         assert_eq!(steps.len(), 2);
         assert_eq!(steps[1], directive::Step::Say("done".into()));
-        assert!(parse("[[rule]]\nwhen = \"x\"\nthne = \"\"\n").is_err(), "a misspelt key is no rule that does nothing");
+        assert!(
+            parse("[[rule]]\nwhen = \"x\"\nthne = \"\"\n").is_err(),
+            "a misspelt key is no rule that does nothing"
+        );
     }
 }

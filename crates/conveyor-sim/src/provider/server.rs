@@ -85,7 +85,9 @@ fn refusal(failure: Failure, id: &str) -> Refusal {
     let error = |kind: &str, message: &str| json!({ "error": { "type": kind, "message": message } });
     match failure {
         Failure::Unauthorized => Refusal::Status(StatusCode::UNAUTHORIZED, error("auth", "bad key")),
-        Failure::TooManyRequests => Refusal::Status(StatusCode::TOO_MANY_REQUESTS, error("slow_down", "slow down")),
+        Failure::TooManyRequests => {
+            Refusal::Status(StatusCode::TOO_MANY_REQUESTS, error("slow_down", "slow down"))
+        }
         Failure::ServerError => Refusal::Status(StatusCode::INTERNAL_SERVER_ERROR, error("server", "broken")),
         Failure::UsageLimit => {
             let resets_at = std::time::UNIX_EPOCH.elapsed().map_or(0, |now| now.as_secs() + 3_600);
