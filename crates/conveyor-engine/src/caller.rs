@@ -144,11 +144,16 @@ pub async fn may_reach(plane: &Plane, db: &mut Db, target: &Session) -> Result<(
     let bound = bindings::active_of_worker(db, &target.id).await?;
     let is_its_worker = bound.is_some_and(|binding| binding.manager_session_id == session.id);
     match (session.role, &plane.caller) {
-        (Role::Worker, _) => Err(Error::refused(format!("the worker `{}` may not act on sessions", session.name))
-            .hint("tell your manager: conveyor enqueue-notify-manager <task> --message \"...\"")),
+        (Role::Worker, _) => {
+            Err(Error::refused(format!("the worker `{}` may not act on sessions", session.name))
+                .hint("tell your manager: conveyor enqueue-notify-manager <task> --message \"...\""))
+        }
         (Role::Manager, Caller::Tool { .. }) if !is_its_worker => {
             Err(Error::refused(format!("`{}` is not bound to the manager `{}`", target.name, session.name))
-                .hint(format!("conveyor bind --task <task> --worker {} --manager {}", target.name, session.name)))
+                .hint(format!(
+                    "conveyor bind --task <task> --worker {} --manager {}",
+                    target.name, session.name
+                )))
         }
         (Role::Manager, _) => Ok(()),
     }

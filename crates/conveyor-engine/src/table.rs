@@ -4,9 +4,12 @@ use crate::verb::Entry;
 use crate::verbs;
 
 /// All verbs, in the order in which each heading of the help lists them.
+#[rustfmt::skip]
 pub static VERBS: &[Entry] = &[
     Entry::of::<verbs::bind::Bind>(),
     Entry::of::<verbs::classify::Classify>(),
+    Entry::of::<verbs::session_interrupt::SessionInterrupt>(),
+    Entry::of::<verbs::session_nudge::SessionNudge>(),
     Entry::of::<verbs::setup_code::SetupCode>(),
     Entry::of::<verbs::tasks::Tasks>(),
     Entry::of::<verbs::unbind::Unbind>(),

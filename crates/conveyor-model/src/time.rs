@@ -100,7 +100,10 @@ mod tests {
         let time: Timestamp = "2026-11-22T15:49:27.1729+01:00".parse().unwrap();
         assert_eq!(time.to_string(), "2026-11-22T14:49:27.172Z");
         assert!("22 Nov 2026".parse::<Timestamp>().is_err());
-        assert!("2026-11-22T14:49:27".parse::<Timestamp>().is_err(), "a time without a zone names no instant");
+        assert!(
+            "2026-11-22T14:49:27".parse::<Timestamp>().is_err(),
+            "a time without a zone names no instant"
+        );
     }
 
     #[test]

@@ -35,9 +35,8 @@ impl Attempt<'_> {
         if self.delivery.state.is_open_effect() {
             return self.was_it_pressed().await;
         }
-        let before = match look::pane(&*self.plane.mux, &self.pin).await? {
-            Pane::Gone => return self.refuse(Stage::Failed, Error::environment("the pane is gone")).await,
-            Pane::Shows(seen) => *seen,
+        let Some(before) = self.settled_screen(kind).await? else {
+            return self.refuse(Stage::Failed, Error::environment("the pane is gone")).await;
         };
         let (key, refusal) = self.key(kind, &before).await?;
         if let Some(refusal) = refusal {
@@ -54,6 +53,22 @@ impl Attempt<'_> {
         match self.plane.mux.press(&self.pin, key).await? {
             Acted::Refused => self.refuse(Stage::Failed, Error::environment("the pane took no key")).await,
             Acted::Done => self.pressed(kind, &before).await,
+        }
+    }
+
+    /// The screen before the key. A turn is recorded a moment before it is drawn, so an interrupt waits for that moment.
+    async fn settled_screen(&self, kind: Kind) -> Result<Option<pane::Classification>> {
+        let began = self.plane.clock.now();
+        loop {
+            let seen = match look::pane(&*self.plane.mux, &self.pin).await? {
+                Pane::Gone => return Ok(None),
+                Pane::Shows(seen) => *seen,
+            };
+            let is_late = self.plane.clock.now().since(began) >= limits::KEY_SHOWN;
+            if kind != Kind::Interrupt || seen.kind != pane::Kind::Idle || is_late {
+                return Ok(Some(seen));
+            }
+            self.plane.clock.sleep(limits::LOOK_AGAIN).await;
         }
     }
 

@@ -20,6 +20,7 @@ use conveyor_store::deliveries::Delivery;
 use self::attempt::Attempt;
 pub use self::attempt::words;
 use crate::Plane;
+use crate::growth;
 
 /// Who carries out: the name under which leases are held, and for how long.
 #[derive(Clone, Debug)]
@@ -87,11 +88,26 @@ pub async fn see_through(plane: &Plane, id: &DeliveryId, holder: &Holder, until:
     loop {
         let carried = carry_out(plane, id, holder, until).await?;
         let remaining = deadline.since(plane.clock.now());
-        if carried.delivery.state.is_settled() || carried.delivery.state >= until.stage || remaining.is_zero() {
+        let stage = carried.delivery.state;
+        let ended = stage.is_settled() && stage != Stage::Recorded;
+        if ended || stage >= until.stage || remaining.is_zero() {
             return Ok(carried);
         }
-        bell.rung_within(&*plane.clock, remaining.min(limits::SEE_AGAIN)).await;
+        let patience = remaining.min(limits::SEE_AGAIN);
+        if stage == Stage::Recorded {
+            read_on(plane, &carried.delivery, patience).await?;
+        } else {
+            bell.rung_within(&*plane.clock, patience).await;
+        }
     }
+}
+
+/// Waits for the agent to record more and reads it: the end of a turn answers what it holds.
+async fn read_on(plane: &Plane, delivery: &Delivery, patience: Duration) -> Result<()> {
+    let Some(target) = &delivery.target_session_id else { return Ok(()) };
+    let session = crate::resolve::by_id(&mut *plane.ledger().await?.read().await?, target).await?;
+    growth::of_session(plane, &session, patience).await?;
+    crate::ingest::session(plane, &session).await.map(drop)
 }
 
 /// Leases what has to be done for a message's target now: the oldest that is open, or, when only its proof is missing,

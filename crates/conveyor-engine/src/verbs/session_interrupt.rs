@@ -124,7 +124,9 @@ impl Report for SessionInterruptReport {
     }
 
     fn exit_code(&self) -> u8 {
-        let unproved = self.state.is_some_and(|state| state.is_settled()) && !self.interrupted && self.key_sent.is_some();
+        let unproved = self.state.is_some_and(|state| state.is_settled())
+            && !self.interrupted
+            && self.key_sent.is_some();
         u8::from(unproved).max(self.followup_report.as_ref().map_or(0, Report::exit_code))
     }
 }
@@ -148,8 +150,11 @@ impl Verb for SessionInterrupt {
         caller::may_reach(plane, &mut reader, &session).await?;
         drop(reader);
         let Some(pin) = message::pin(&session) else {
-            return Err(Error::refused(format!("`{}` has no proved pane, so no key can reach it", session.name))
-                .hint(plane.command(&["sessions", "--name", session.name.as_str()])));
+            return Err(Error::refused(format!(
+                "`{}` has no proved pane, so no key can reach it",
+                session.name
+            ))
+            .hint(plane.command(&["sessions", "--name", session.name.as_str()])));
         };
         let mut report = blank(plane, &request, &session, format!("{}:{}", pin.session, pin.pane));
         if request.dry_run {
@@ -187,8 +192,11 @@ async fn wanted(plane: &Plane, session: &Session, force: bool) -> Result<Wanted>
     }
     let open = deliveries::open_for(&mut tx, &session.id, limits::LIST_ROWS).await?;
     if let Some(sent) = open.iter().find(|open| open.state == Stage::Submitted && !force) {
-        return Err(Error::refused(format!("{} waits for its record; an Escape would return it to the composer", sent.id))
-            .hint(format!("conveyor session-interrupt {} --force", session.name)));
+        return Err(Error::refused(format!(
+            "{} waits for its record; an Escape would return it to the composer",
+            sent.id
+        ))
+        .hint(format!("conveyor session-interrupt {} --force", session.name)));
     }
     let mut new = message::new(plane, Kind::Interrupt, session, "");
     new.payload = json!({ "turn_id": turn.turn_id });
@@ -196,9 +204,14 @@ async fn wanted(plane: &Plane, session: &Session, force: bool) -> Result<Wanted>
         (new.task, new.binding) = (Some(binding.task_id), Some(binding.id));
     }
     let key = turn.turn_id.clone().unwrap_or_else(|| format!("unknown-{}", turn.starts));
-    let audit = AuditRow::new("interrupt_claimed", format!("The turn {key} of {} is to be interrupted.", session.name));
+    let audit = AuditRow::new(
+        "interrupt_claimed",
+        format!("The turn {key} of {} is to be interrupted.", session.name),
+    );
     if !interrupts::claim(&mut tx, &session.id, &key, Some(&new.id), audit).await? {
-        return Ok(Wanted::No("this turn was interrupted before; a second Escape opens another screen".to_owned()));
+        return Ok(Wanted::No(
+            "this turn was interrupted before; a second Escape opens another screen".to_owned(),
+        ));
     }
     let audit = AuditRow::new("delivery_accepted", format!("An interrupt of {} was accepted.", session.name));
     let accepted = deliveries::insert(&mut tx, new, audit).await?.delivery;
@@ -221,14 +234,18 @@ fn note(report: &mut SessionInterruptReport, delivery: Delivery) {
 }
 
 async fn followup(plane: &Plane, session: &Session, text: &str) -> Result<SessionNudgeReport> {
-    let request: SessionNudgeRequest =
-        serde_json::from_value(json!({ "name": session.name, "text": text }))
-            .map_err(|error| Error::usage(error.to_string()))?;
+    let request: SessionNudgeRequest = serde_json::from_value(json!({ "name": session.name, "text": text }))
+        .map_err(|error| Error::usage(error.to_string()))?;
     crate::verb::Request::check(&request)?;
     SessionNudge::run(plane, request).await
 }
 
-fn blank(plane: &Plane, request: &SessionInterruptRequest, session: &Session, target: String) -> SessionInterruptReport {
+fn blank(
+    plane: &Plane,
+    request: &SessionInterruptRequest,
+    session: &Session,
+    target: String,
+) -> SessionInterruptReport {
     SessionInterruptReport {
         session: session.name.clone(),
         key: request.key.clone(),

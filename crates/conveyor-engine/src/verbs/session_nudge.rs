@@ -108,7 +108,11 @@ impl WaitFor {
 /// A text that begins with `-` is taken when it holds a blank; a lone word like a flag is a mistyped flag.
 fn no_flag(text: &str) -> std::result::Result<String, String> {
     let is_lone = text.len() > 1 && text.starts_with('-') && !text.contains(char::is_whitespace);
-    if is_lone { Err("it looks like a flag; put -- before it if it is the text".to_owned()) } else { Ok(text.to_owned()) }
+    if is_lone {
+        Err("it looks like a flag; put -- before it if it is the text".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
 }
 
 impl SessionNudgeRequest {
@@ -128,7 +132,9 @@ impl Request for SessionNudgeRequest {
                 .hint(format!("conveyor session-nudge {} \"\" --approve", self.name)));
         }
         if !is_answer && wire::wire_text(self.said()).is_empty() {
-            return Err(Error::usage("nothing of the text can be typed: it holds only blanks and control characters"));
+            return Err(Error::usage(
+                "nothing of the text can be typed: it holds only blanks and control characters",
+            ));
         }
         if is_answer && self.wait_for == Some(WaitFor::Answered) {
             return Err(Error::usage("an answer has no turn of its own; wait for `recorded`"));
@@ -254,7 +260,12 @@ async fn accept(plane: &Plane, session: &Session, mut new: NewDelivery) -> Resul
 }
 
 /// Carries it out. Who named a stage waits for it; else the call returns when nothing goes further now.
-async fn follow(plane: &Plane, request: &SessionNudgeRequest, delivery: &Delivery, until: Until) -> Result<Carried> {
+async fn follow(
+    plane: &Plane,
+    request: &SessionNudgeRequest,
+    delivery: &Delivery,
+    until: Until,
+) -> Result<Carried> {
     let holder = Holder::caller(plane);
     let carried = deliver::carry_out(plane, &delivery.id, &holder, until).await?;
     if carried.elsewhere || request.wait_for.is_some() {
@@ -267,7 +278,9 @@ async fn follow(plane: &Plane, request: &SessionNudgeRequest, delivery: &Deliver
 fn until(request: &SessionNudgeRequest, delivery: &Delivery) -> Until {
     let is_pull = delivery.transport == conveyor_model::delivery::Transport::Pull;
     match request.wait_for {
-        Some(wanted) if !is_pull => Until { stage: wanted.stage(), patience: Duration::from_secs(request.timeout) },
+        Some(wanted) if !is_pull => {
+            Until { stage: wanted.stage(), patience: Duration::from_secs(request.timeout) }
+        }
         Some(_) | None => Until { stage: Stage::Recorded, patience: limits::RECORD_EXPECTED },
     }
 }

@@ -281,11 +281,7 @@ mod tests {
             (Sight { recorded: true, ..PASTED }, Row::InRecord, Decision::Record),
             (PASTED, Row::Nowhere, Decision::Wait(Wait::NotYet)),
             (Sight { since_step: LONG, ..PASTED }, Row::Nowhere, Decision::Wait(Wait::SecondLook)),
-            (
-                Sight { since_step: LONG, nowhere_for: LONG, ..PASTED },
-                Row::Nowhere,
-                Decision::Unproved,
-            ),
+            (Sight { since_step: LONG, nowhere_for: LONG, ..PASTED }, Row::Nowhere, Decision::Unproved),
             (Sight { target: Target::Died, ..PASTED }, Row::TargetGone, Decision::Failed),
             (Sight { target: Target::Lost, ..PASTED }, Row::TargetGone, Decision::Unproved),
             (Sight { target: Target::Lost, ..SEEN }, Row::TargetGone, Decision::Failed),
@@ -324,7 +320,15 @@ mod tests {
         ]);
         let times = (0_u64..1_000, 0_u64..10);
         (stages, targets, buffers, composers, screens, flags, times).prop_map(
-            |(stage, target, buffer, composer, screen, [copy_mode, popup, queued, recorded, turn_running], times)| Sight {
+            |(
+                stage,
+                target,
+                buffer,
+                composer,
+                screen,
+                [copy_mode, popup, queued, recorded, turn_running],
+                times,
+            )| Sight {
                 stage,
                 target,
                 buffer,

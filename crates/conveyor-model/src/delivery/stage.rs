@@ -133,7 +133,12 @@ impl Stage {
     pub const fn takes_record(self) -> bool {
         match self {
             Self::EffectStarted | Self::Submitted | Self::Unproved | Self::Failed | Self::Blocked => true,
-            Self::Pending | Self::Leased | Self::Recorded | Self::Answered | Self::Expired | Self::Cancelled => false,
+            Self::Pending
+            | Self::Leased
+            | Self::Recorded
+            | Self::Answered
+            | Self::Expired
+            | Self::Cancelled => false,
         }
     }
 
@@ -142,7 +147,9 @@ impl Stage {
         use Stage::*;
         match self {
             Pending => matches!(next, Leased | Failed | Blocked | Expired | Cancelled | Recorded),
-            Leased => matches!(next, Leased | Pending | EffectStarted | Failed | Blocked | Expired | Cancelled),
+            Leased => {
+                matches!(next, Leased | Pending | EffectStarted | Failed | Blocked | Expired | Cancelled)
+            }
             EffectStarted => {
                 matches!(next, EffectStarted | Leased | Submitted | Recorded | Failed | Blocked | Unproved)
             }

@@ -1,0 +1,112 @@
+//! Deliveries to a simulated agent in a real tmux pane.
+
+mod support;
+
+use conveyor_store::sessions::Role;
+use serde_json::json;
+use support::World;
+
+type Done = anyhow::Result<()>;
+
+#[tokio::test]
+async fn a_nudge_to_an_idle_agent_is_recorded() -> Done {
+    let world = World::new()?;
+    let agent = world.agent("foo", Role::Worker, &[]).await?;
+    world.until_idle(&agent)?;
+    let report = world.run("session-nudge", json!({ "name": "foo", "text": "hello\nthere @x" })).await?;
+    assert_eq!(report["state"], "recorded", "{report:#}");
+    assert_eq!(report["delivered"], true);
+    assert_eq!(report["altered"], false);
+    let label = format!("[conveyor {}] ", report["token"].as_str().unwrap());
+    assert_eq!(support::recorded(&agent)?, [format!("{label}hello\nthere @x")]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_nudge_to_a_busy_agent_becomes_its_next_turn_and_is_answered() -> Done {
+    let world = World::new()?;
+    let agent = world.agent("foo", Role::Worker, &[]).await?;
+    world.until_idle(&agent)?;
+    let first = json!({ "name": "foo", "text": "work [[delay=2]]", "wait_for": "recorded" });
+    assert_eq!(world.run("session-nudge", first).await?["state"], "recorded");
+    let second = json!({ "name": "foo", "text": "and then this" });
+    let report = world.run("session-nudge", second).await?;
+    let waits = report["state"] == "submitted" || report["state"] == "recorded";
+    assert!(waits, "{report:#}");
+    let third = json!({ "name": "foo", "text": "last", "wait_for": "answered", "timeout": 20 });
+    let report = world.run("session-nudge", third).await?;
+    assert_eq!(report["state"], "answered", "{report:#}");
+    let texts = support::recorded(&agent)?;
+    assert_eq!(texts.len(), 3, "{texts:#?}");
+    assert!(texts[1].ends_with("and then this") && texts[2].ends_with("last"), "order is kept: {texts:#?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_dialog_on_the_screen_keeps_a_nudge_back_and_nothing_is_approved() -> Done {
+    let world = World::new()?;
+    let agent = world.agent("foo", Role::Worker, &[]).await?;
+    world.until_idle(&agent)?;
+    let touched = world.folder.path().join("approved");
+    let ask = format!("[[esc=touch {}]]", touched.display());
+    world.run("session-nudge", json!({ "name": "foo", "text": ask })).await?;
+    world
+        .tmux
+        .wait_screen(&agent.pane, support::SOON, "a dialog", |screen| screen.contains("Yes, proceed"))?;
+    let report = world.run("session-nudge", json!({ "name": "foo", "text": "ok so yes" })).await?;
+    assert_eq!(report["state"], "pending", "{report:#}");
+    assert_eq!(report["waiting_for"], "the screen shows approval_prompt");
+    assert!(!touched.exists());
+    let refused = world.run("session-nudge", json!({ "name": "foo", "text": "" })).await?;
+    assert_eq!(refused["state"], "failed", "{refused:#}");
+    assert!(!touched.exists(), "Enter without --approve approves nothing");
+    let approved = world.run("session-nudge", json!({ "name": "foo", "text": "", "approve": true })).await?;
+    assert_eq!(approved["state"], "recorded", "{approved:#}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_dialog_that_opens_between_paste_and_key_is_not_approved() -> Done {
+    let world = World::new()?;
+    let agent = world.agent("foo", Role::Worker, &["--dialog-after-paste", "1"]).await?;
+    world.until_idle(&agent)?;
+    let report = world.run("session-nudge", json!({ "name": "foo", "text": "hello" })).await?;
+    assert_ne!(report["delivered"], true, "{report:#}");
+    let screen = world.tmux.screen(&agent.pane)?;
+    assert!(screen.contains("Yes, proceed"), "the dialog stays open:\n{screen}");
+    assert_eq!(support::recorded(&agent)?, Vec::<String>::new());
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_interrupt_of_a_running_turn_is_proved_and_an_idle_agent_is_left_alone() -> Done {
+    let world = World::new()?;
+    let agent = world.agent("foo", Role::Worker, &[]).await?;
+    world.until_idle(&agent)?;
+    world.run("session-nudge", json!({ "name": "foo", "text": "work [[delay=30]]" })).await?;
+    let report = world.run("session-interrupt", json!({ "name": "foo" })).await?;
+    assert_eq!(report["interrupted"], true, "{report:#}");
+    assert_eq!((&report["key_requested"], &report["key_sent"]), (&json!("C-c"), &json!("Escape")));
+    world.until_idle(&agent)?;
+    let report = world.run("session-interrupt", json!({ "name": "foo", "followup": "go on" })).await?;
+    assert_eq!(report["interrupted"], false, "{report:#}");
+    assert_eq!(report["key_sent"], json!(null));
+    assert_eq!(report["followup_sent"], true);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_draft_that_a_person_typed_is_neither_cleared_nor_joined() -> Done {
+    let world = World::new()?;
+    let agent = world.agent("foo", Role::Worker, &[]).await?;
+    world.until_idle(&agent)?;
+    world.tmux.type_then(&agent.pane, "my own words", &[])?;
+    world
+        .tmux
+        .wait_screen(&agent.pane, support::SOON, "a draft", |screen| screen.contains("my own words"))?;
+    let report = world.run("session-nudge", json!({ "name": "foo", "text": "hello" })).await?;
+    assert_eq!(report["state"], "pending", "{report:#}");
+    let screen = world.tmux.screen(&agent.pane)?;
+    assert!(screen.contains("› my own words") && !screen.contains("[conveyor"), "{screen}");
+    Ok(())
+}
