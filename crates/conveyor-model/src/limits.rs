@@ -96,4 +96,4 @@ pub const MCP_LEDGERS: usize = 4;
 
 /// How long an MCP server keeps a ledger open that nobody asks for. There is a server for each agent, and PostgreSQL
 /// by default has 100 connections.
-pub const MCP_LEDGER_IDLE: Duration = Duration::from_secs(60);
+pub const MCP_LEDGER_IDLE: Duration = Duration::from_mins(1);

@@ -1,5 +1,7 @@
 //! A verb's answer or failure as the result of a tool call.
 
+use std::fmt::Write;
+
 use conveyor_engine::verb::Answer;
 use conveyor_model::Error;
 use conveyor_model::redact::redact;
@@ -38,7 +40,11 @@ fn visible(json: &str) -> String {
     let acts = |c: char| matches!(c, '\u{7f}'..='\u{9f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
-        if acts(c) { text.push_str(&format!("\\u{:04x}", u32::from(c))) } else { text.push(c) }
+        if acts(c) {
+            let _ = write!(text, "\\u{:04x}", u32::from(c));
+        } else {
+            text.push(c);
+        }
     }
     text
 }

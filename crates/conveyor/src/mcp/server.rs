@@ -130,7 +130,9 @@ impl ServerHandler for Server {
         _: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
         Err(match request.method.as_str() {
-            "tools/call" => ErrorData::invalid_params("a call has a `name`, and `arguments` that are an object", None),
+            "tools/call" => {
+                ErrorData::invalid_params("a call has a `name`, and `arguments` that are an object", None)
+            }
             method => ErrorData::new(ErrorCode::METHOD_NOT_FOUND, method.to_owned(), None),
         })
     }

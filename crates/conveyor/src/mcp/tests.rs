@@ -167,7 +167,8 @@ impl Client {
     }
 
     async fn next(&mut self) -> Value {
-        let line = timeout(LIMIT, self.from.next_line()).await.expect("an answer").unwrap().expect("an open stream");
+        let line =
+            timeout(LIMIT, self.from.next_line()).await.expect("an answer").unwrap().expect("an open stream");
         serde_json::from_str(&line).unwrap()
     }
 
@@ -214,8 +215,13 @@ async fn a_long_wait_holds_up_no_other_call_and_can_be_cancelled() {
     client.wait(2, "other").await;
     client.call(3, "t", "who", json!({})).await;
     let answer = client.next().await;
-    assert_eq!((&answer["id"], &answer["result"]["structuredContent"]["said"]), (&json!(3), &json!("Some(\"t\")")));
-    client.send(json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": 1 } })).await;
+    assert_eq!(
+        (&answer["id"], &answer["result"]["structuredContent"]["said"]),
+        (&json!(3), &json!("Some(\"t\")"))
+    );
+    client
+        .send(json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": 1 } }))
+        .await;
     until(|| given_up("cancelled")).await;
     assert!(!given_up("other"));
     client.leave().await;

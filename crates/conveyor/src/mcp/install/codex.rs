@@ -45,6 +45,7 @@ impl Codex {
         let done = Command::new(&self.program)
             .args(words)
             .env("CODEX_HOME", home.path())
+            .env_remove("RUST_BACKTRACE")
             .stdin(Stdio::null())
             .output()
             .map_err(|error| {
@@ -70,6 +71,15 @@ impl Home {
     /// The folder.
     pub(super) fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// Makes sure that it is there: Codex's command makes none.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.0.is_dir() {
+            return Ok(());
+        }
+        Err(Error::environment(format!("Codex's folder {} does not exist", self.0.display()))
+            .hint("start `codex` once, or name its folder: --codex-home DIR"))
     }
 
     /// Codex's configuration.
@@ -102,19 +112,19 @@ impl Home {
         replace().map_err(|error| self.failed("written", &error))
     }
 
-    /// What the configuration would be after `change`, tried on a copy in a folder of its own.
-    pub(super) fn rehearse(&self, before: &str, change: impl FnOnce(&Self) -> Result<()>) -> Result<String> {
-        let folder = tempfile::Builder::new().prefix("conveyor-codex-home").tempdir();
-        let folder = folder.map_err(|error| Error::environment(format!("no temporary folder: {error}")))?;
-        let copy = Self(folder.path().to_owned());
-        if !before.is_empty() {
-            std::fs::write(copy.config(), before).map_err(|error| copy.failed("written", &error))?;
-        }
-        change(&copy)?;
-        copy.read()
-    }
-
     fn failed(&self, done: &str, error: &std::io::Error) -> Error {
         Error::environment(format!("{} cannot be {done}: {error}", self.config().display()))
     }
+}
+
+/// What a configuration would be after `change`, tried on a copy in a folder of its own.
+pub(super) fn rehearse(before: &str, change: impl FnOnce(&Home) -> Result<()>) -> Result<String> {
+    let folder = tempfile::Builder::new().prefix("conveyor-codex-home").tempdir();
+    let folder = folder.map_err(|error| Error::environment(format!("no temporary folder: {error}")))?;
+    let copy = Home(folder.path().to_owned());
+    if !before.is_empty() {
+        std::fs::write(copy.config(), before).map_err(|error| copy.failed("written", &error))?;
+    }
+    change(&copy)?;
+    copy.read()
 }

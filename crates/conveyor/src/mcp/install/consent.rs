@@ -13,8 +13,8 @@ use crate::output::Shown;
 pub(super) struct Consent {
     /// It was given with the command.
     pub(super) given: bool,
-    /// What the report will be.
-    pub(super) shown: Shown,
+    /// The form of what is printed.
+    pub(super) form: Shown,
 }
 
 impl Consent {
@@ -27,7 +27,7 @@ impl Consent {
         }
         let somebody = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
         // On a failure in JSON form, standard error holds one line of JSON and nothing else.
-        if somebody || self.shown == Shown::Text {
+        if somebody || self.form == Shown::Text {
             eprint!("{}", crate::output::clean(diff));
         }
         if !somebody {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::path::PathBuf;
 
 use conveyor_engine::Environment;
 use toml_edit::Item;
@@ -31,18 +30,22 @@ pub(super) struct Entry {
 
 impl Entry {
     /// An entry with nothing that Codex's own command could not write.
-    pub(super) fn new(command: PathBuf, args: Vec<String>, env: BTreeMap<String, String>) -> Self {
+    pub(super) fn new(command: &Path, args: Vec<String>, env: BTreeMap<String, String>) -> Self {
         let command = command.to_string_lossy().into_owned();
         Self { command, args, env, others: Vec::new() }
     }
 
-    /// This entry in the place of an earlier one of ours, whose settings and variables stay.
+    /// This entry in the place of an earlier one of ours, whose settings, variables and ledger stay unless this one names
+    /// others.
     pub(super) fn over(mut self, old: Option<&Self>, approve: bool) -> Self {
         if let Some(old) = old {
             let env = std::mem::take(&mut self.env);
             self.env = old.env.clone();
             self.env.extend(env);
-            self.others = old.others.clone();
+            if self.args.len() == 1 {
+                self.args.clone_from(&old.args);
+            }
+            self.others.clone_from(&old.others);
         }
         if approve {
             self.others.retain(|(name, _)| name != APPROVAL);
@@ -79,7 +82,8 @@ impl PartialEq for Entry {
     /// Whether they mean the same, however it is written.
     fn eq(&self, other: &Self) -> bool {
         let others = |entry: &Self| -> BTreeMap<String, String> {
-            let plain = |(name, item): &(Key, Item)| (name.get().to_owned(), item.to_string().trim().to_owned());
+            let plain =
+                |(name, item): &(Key, Item)| (name.get().to_owned(), item.to_string().trim().to_owned());
             entry.others.iter().map(plain).collect()
         };
         (&self.command, &self.args, &self.env) == (&other.command, &other.args, &other.env)
@@ -102,7 +106,7 @@ mod tests {
     use super::*;
 
     fn entry(command: &str, args: &[&str]) -> Entry {
-        Entry::new(command.into(), args.iter().map(|&arg| arg.to_owned()).collect(), BTreeMap::new())
+        Entry::new(Path::new(command), args.iter().map(|&arg| arg.to_owned()).collect(), BTreeMap::new())
     }
 
     #[test]
@@ -116,11 +120,11 @@ mod tests {
 
     #[test]
     fn a_new_version_keeps_what_the_user_set() {
-        let mut old = entry("/opt/1.0/conveyor", &["mcp"]);
+        let mut old = entry("/opt/1.0/conveyor", &["mcp", "--db", "/a.db"]);
         old.env.insert("EXTRA".to_owned(), "1".to_owned());
         old.others.push((Key::new("tool_timeout_sec"), toml_edit::value(900)));
         let new = entry("/opt/2.0/conveyor", &["mcp"]).over(Some(&old), true);
-        assert_eq!(new.command, "/opt/2.0/conveyor");
+        assert_eq!(new.line(), "/opt/2.0/conveyor mcp --db /a.db");
         assert_eq!(new.env["EXTRA"], "1");
         assert!(new.approves());
         assert_eq!(new.set_by_others(), ["tool_timeout_sec"]);

@@ -17,12 +17,15 @@ use clap::ArgMatches;
 use clap::Command;
 use codex::Codex;
 use codex::Home;
+use codex::rehearse;
 use consent::Consent;
 use conveyor_engine::Environment;
 use conveyor_engine::locate;
+use conveyor_engine::plane::quote;
 use conveyor_engine::verb::Form;
 use conveyor_model::Error;
 use conveyor_model::Result;
+use conveyor_model::Retry;
 use entry::Entry;
 use report::Report;
 
@@ -120,25 +123,57 @@ impl Call<'_> {
             Some(path) => self.environment.absolute(path)?,
             None => self.environment.codex_home()?,
         };
-        Ok(Home::new(self.environment.cwd.join(path)))
+        let home = Home::new(self.environment.cwd.join(path));
+        home.check()?;
+        Ok(home)
     }
 
-    /// A change, as it may be shown.
-    fn diff(&self, before: &str, after: &str, home: &Home, entry: &Entry) -> String {
-        without_password(&diff::unified(before, after, &home.config()), entry, &self.environment)
+    /// A change, tried on a copy.
+    fn rehearse(
+        &self,
+        home: &Home,
+        before: String,
+        entry: &Entry,
+        make: impl FnOnce(&Home) -> Result<()>,
+    ) -> Result<Change> {
+        let after = rehearse(&before, make)?;
+        let diff =
+            without_password(&diff::unified(&before, &after, &home.config()), entry, &self.environment);
+        Ok(Change { before, after, diff })
     }
 
-    /// Shows a change and asks for it.
-    fn consent(&self, verb: &str, home: &Home, diff: &str) -> Result<()> {
-        Consent { given: self.matches.get_flag("yes"), shown: self.shown }.ask(diff, &home.config(), || {
-            let mut words =
-                vec![self.program.to_owned(), GROUP.to_owned(), verb.to_owned(), "--yes".to_owned()];
-            if let Some(path) = self.matches.get_one::<String>("codex-home") {
-                words.extend(["--codex-home".to_owned(), path.clone()]);
-            }
-            words.join(" ")
-        })
+    /// Shows a change, asks for it, makes it, and makes sure that it is the one that was shown.
+    fn apply(&self, home: &Home, change: &Change, make: impl FnOnce() -> Result<()>) -> Result<()> {
+        Consent { given: self.matches.get_flag("yes"), form: self.shown }.ask(
+            &change.diff,
+            &home.config(),
+            || {
+                let words: Vec<String> = std::env::args().skip(1).chain(["--yes".to_owned()]).collect();
+                let words: Vec<&str> =
+                    std::iter::once(self.program).chain(words.iter().map(String::as_str)).collect();
+                quote(&words)
+            },
+        )?;
+        let path = home.config().display().to_string();
+        if home.read()? != change.before {
+            return Err(Error::conflict(format!("{path} changed meanwhile")).hint("run this again"));
+        }
+        make()?;
+        if home.read()? == change.after {
+            return Ok(());
+        }
+        Err(Error::environment(format!("{path} holds something else than what was shown"))
+            .hint("look at it; another program may have changed it at the same time")
+            .retry(Retry::Unknown))
     }
+}
+
+/// A change of the configuration.
+struct Change {
+    before: String,
+    after: String,
+    /// Both compared, as it may be shown.
+    diff: String,
 }
 
 /// Adds or brings up to date.
@@ -155,12 +190,9 @@ fn add(call: &Call) -> Result<Report> {
     if old.as_ref() == Some(&wanted) {
         return Ok(Report::unchanged(&home, true, &wanted));
     }
-    let after = home.rehearse(&before, |rehearsal| put(&codex, rehearsal, &wanted))?;
-    let diff = call.diff(&before, &after, &home, &wanted);
-    call.consent("install", &home, &diff)?;
-    put(&codex, &home, &wanted)?;
-    verify(&home, Some(&wanted))?;
-    Ok(Report::changed(&home, true, &wanted, diff))
+    let change = call.rehearse(&home, before, &wanted, |copy| put(&codex, copy, &wanted))?;
+    call.apply(&home, &change, || put(&codex, &home, &wanted))?;
+    Ok(Report::changed(&home, true, &wanted, change.diff))
 }
 
 /// Removes.
@@ -174,12 +206,9 @@ fn remove(call: &Call) -> Result<Report> {
     if !old.is_ours() {
         return Err(taken(&old, &home));
     }
-    let after = home.rehearse(&before, |rehearsal| codex.remove(rehearsal))?;
-    let diff = call.diff(&before, &after, &home, &old);
-    call.consent("uninstall", &home, &diff)?;
-    codex.remove(&home)?;
-    verify(&home, None)?;
-    Ok(Report::changed(&home, false, &old, diff))
+    let change = call.rehearse(&home, before, &old, |copy| codex.remove(copy))?;
+    call.apply(&home, &change, || codex.remove(&home))?;
+    Ok(Report::changed(&home, false, &old, change.diff))
 }
 
 /// Lets Codex write the entry, then adds what its command knows no option for.
@@ -190,15 +219,6 @@ fn put(codex: &Codex, home: &Home, wanted: &Entry) -> Result<()> {
     if completed == written { Ok(()) } else { home.write(&completed) }
 }
 
-/// Makes sure that the configuration says now what it was meant to.
-fn verify(home: &Home, wanted: Option<&Entry>) -> Result<()> {
-    if document::entry(&home.read()?, home)?.as_ref() == wanted {
-        return Ok(());
-    }
-    Err(Error::environment(format!("{} does not hold what was to be written", home.config().display()))
-        .hint("look whether another program changes it at the same time, and run this again"))
-}
-
 /// The entry as this program wants it.
 fn wanted(call: &Call, home: &Home) -> Result<Entry> {
     let environment = &call.environment;
@@ -206,7 +226,7 @@ fn wanted(call: &Call, home: &Home) -> Result<Entry> {
     if let Some(db) = call.matches.get_one::<String>("db") {
         args.extend(["--db".to_owned(), ledger(environment, db)?]);
     }
-    Ok(Entry::new(executable(environment), args, entry::environment(environment, home.path())))
+    Ok(Entry::new(&executable(environment), args, entry::environment(environment, home.path())))
 }
 
 /// A ledger as the entry names it: absolute, for the server runs in each session's own folder.
