@@ -1,6 +1,6 @@
 //! One process that uses a ledger: tests start it as another user, or beside themselves; `bench` measures.
 //!
-//! `ledger_probe read|write|hold|append|bench LEDGER [N]`
+//! `ledger_probe read|append|hold|open|bench|dispatch LEDGER [N]`
 
 use std::io::Read;
 use std::io::Write;
@@ -12,7 +12,11 @@ use conveyor_model::Error;
 use conveyor_model::Result;
 use conveyor_model::Timestamp;
 use conveyor_model::audit::Actor;
+use conveyor_model::delivery::Stage;
+use conveyor_model::delivery::Transport;
+use conveyor_model::ids::DeliveryId;
 use conveyor_model::ids::SessionId;
+use conveyor_model::limits;
 use conveyor_store::AuditRow;
 use conveyor_store::Clock;
 use conveyor_store::Ledger;
@@ -21,6 +25,9 @@ use conveyor_store::Mode;
 use conveyor_store::OpenGate;
 use conveyor_store::SystemClock;
 use conveyor_store::audit;
+use conveyor_store::deliveries;
+use conveyor_store::deliveries::Change;
+use conveyor_store::deliveries::NewDelivery;
 use conveyor_store::events;
 use conveyor_store::events::NewEvent;
 use conveyor_store::follows;
@@ -39,6 +46,7 @@ async fn main() -> ExitCode {
         "append" => append(&location, n).await,
         "hold" => hold(&location).await,
         "bench" => bench(&location, n).await,
+        "dispatch" => dispatch(&location, n).await,
         "open" => open_and_ask(&location).await,
         _ => Err(Error::usage("no such verb")),
     };
@@ -101,6 +109,38 @@ async fn open_and_ask(location: &Location) -> Result<String> {
         sessions::list(&mut db, &sessions::Wanted::default(), 1).await?;
     }
     Ok(format!("{:.2} ms", begun.elapsed().as_secs_f64() * 1e3))
+}
+
+/// How fast pull deliveries reach an inbox: batches as the dispatcher makes them.
+async fn dispatch(location: &Location, count: i64) -> Result<String> {
+    let ledger = writer(location).await?;
+    let (session, _) = followed(&ledger).await?;
+    let mut tx = ledger.write(&Actor::Operator).await?;
+    for _ in 0..count {
+        let id = DeliveryId::new(SystemClock.uuid_v7());
+        let token = conveyor_model::wire::token(SystemClock.random());
+        let host = "here".to_owned();
+        let new = NewDelivery {
+            target: Some(session.id.clone()),
+            ..NewDelivery::new(id, token, "notify_manager", Transport::Pull, host)
+        };
+        deliveries::insert(&mut tx, new, AuditRow::new("delivery_enqueued", "for the bench")).await?;
+    }
+    tx.commit().await?;
+    let begun = Instant::now();
+    let mut moved = 0;
+    loop {
+        let mut tx = ledger.write(&Actor::Conveyor).await?;
+        let due = deliveries::open_for(&mut tx, &session.id, limits::DISPATCH_BATCH).await?;
+        let batch: Vec<_> = due.into_iter().map(|delivery| (delivery.id, delivery.state)).collect();
+        let change = Change { into_inbox: true, ..Change::default() };
+        let told = |_: &DeliveryId| AuditRow::new("delivery_in_inbox", "it lies in the inbox");
+        moved += deliveries::move_batch(&mut tx, &batch, Stage::Recorded, &change, told).await?.len();
+        tx.commit().await?;
+        if batch.is_empty() {
+            return Ok(format!("{moved} deliveries in {:.0} ms", begun.elapsed().as_secs_f64() * 1e3));
+        }
+    }
 }
 
 /// How fast events are stored: batches of 5,000 lines, each in a transaction as ingest makes it.

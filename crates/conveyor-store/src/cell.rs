@@ -82,6 +82,13 @@ impl Args {
         debug_assert!(added.is_ok());
     }
 
+    /// No arguments yet, with room for `count`.
+    pub(crate) fn with_room(count: usize) -> Self {
+        let mut args = AnyArguments::default();
+        args.reserve(count, 0);
+        Self(args)
+    }
+
     /// These arguments and one more.
     pub(crate) fn and(mut self, cell: &impl Cell) -> Self {
         cell.bind(&mut self);

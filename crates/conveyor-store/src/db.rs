@@ -24,6 +24,9 @@ pub struct Db {
     pub(crate) place: Arc<str>,
     /// A transaction was left open by somebody who was dropped; it is rolled back before the next one begins.
     pub(crate) unfinished: bool,
+    /// Queries that ran, for tests that ask for their plans.
+    #[cfg(feature = "testing")]
+    pub(crate) asked: Vec<String>,
 }
 
 /// A failed statement, with what sort of failure it was.
@@ -42,6 +45,18 @@ impl Db {
         Ok(done.map_err(|error| trouble::told(&error, self.engine, &self.place))?.rows_affected())
     }
 
+    #[cfg(feature = "testing")]
+    fn note(&mut self, sql: Sql) -> Sql {
+        self.asked.push(sql.clone().into_owned());
+        sql
+    }
+
+    #[cfg(not(feature = "testing"))]
+    #[expect(clippy::unused_self, reason = "the tests' twin keeps the text")]
+    fn note(&mut self, sql: Sql) -> Sql {
+        sql
+    }
+
     /// Runs statements without arguments, several at once if need be, without keeping them prepared.
     pub(crate) async fn script(&mut self, sql: impl Into<Sql>) -> Result<()> {
         let done = sqlx::raw_sql(AssertSqlSafe(sql.into())).execute(&mut self.conn).await;
@@ -50,14 +65,16 @@ impl Db {
 
     /// All rows of a query.
     pub(crate) async fn all<R: Row>(&mut self, sql: impl Into<Sql>, args: Args) -> Result<Vec<R>> {
-        let rows = sqlx::query_with(AssertSqlSafe(sql.into()), args.0).fetch_all(&mut self.conn).await;
+        let sql = self.note(sql.into());
+        let rows = sqlx::query_with(AssertSqlSafe(sql), args.0).fetch_all(&mut self.conn).await;
         let rows = rows.map_err(|error| trouble::told(&error, self.engine, &self.place))?;
         rows.iter().map(|row| R::read_at(row, 0)).collect()
     }
 
     /// The first row of a query.
     pub(crate) async fn one<R: Row>(&mut self, sql: impl Into<Sql>, args: Args) -> Result<Option<R>> {
-        let row = sqlx::query_with(AssertSqlSafe(sql.into()), args.0).fetch_optional(&mut self.conn).await;
+        let sql = self.note(sql.into());
+        let row = sqlx::query_with(AssertSqlSafe(sql), args.0).fetch_optional(&mut self.conn).await;
         let row = row.map_err(|error| trouble::told(&error, self.engine, &self.place))?;
         row.as_ref().map(|row| R::read_at(row, 0)).transpose()
     }

@@ -124,11 +124,11 @@ impl Ledger {
             Location::Postgres(url) => (location.clone(), postgres::open(url, &place).await?),
         };
         let mut db = connection(&location, conn);
+        schema::migrate(&mut db, location.path(), schema::MIGRATIONS, clock.now()).await?;
         match db.engine {
             Engine::Sqlite => sqlite::prepare_writer(&mut db).await?,
             Engine::Postgres => postgres::prepare_writer(&mut db).await?,
         }
-        schema::migrate(&mut db, location.path(), schema::MIGRATIONS, clock.now()).await?;
         let rope = location.path().map(Rope::new);
         Ok(Self::of(location, Mode::Write, db, clock, gate, rope, None))
     }
@@ -259,7 +259,14 @@ impl Ledger {
 }
 
 pub(crate) fn connection(location: &Location, conn: AnyConnection) -> Db {
-    Db { conn, engine: Engine::of(location), place: location.to_string().into(), unfinished: false }
+    Db {
+        conn,
+        engine: Engine::of(location),
+        place: location.to_string().into(),
+        unfinished: false,
+        #[cfg(feature = "testing")]
+        asked: Vec::new(),
+    }
 }
 
 /// A connection that only looks, whatever is wrong with the ledger. `None` when there is none.

@@ -146,8 +146,7 @@ async fn begin(db: &mut Db) -> Result<()> {
     match db.engine {
         Engine::Sqlite => {
             let wait = conveyor_model::limits::LEDGER_BUSY.as_millis();
-            db.script(format!("PRAGMA busy_timeout = {wait}; BEGIN IMMEDIATE")).await?;
-            sqlite::prepare_writer(db).await
+            db.script(format!("PRAGMA busy_timeout = {wait}; BEGIN IMMEDIATE")).await
         }
         Engine::Postgres => {
             db.script("BEGIN").await?;

@@ -26,6 +26,7 @@ use conveyor_model::Result;
 use conveyor_model::Timestamp;
 use sqlx::ConnectOptions;
 use sqlx::Connection;
+use sqlx::any::AnyRow;
 use sqlx::postgres::PgConnectOptions;
 use uuid::Uuid;
 
@@ -37,6 +38,9 @@ use crate::Location;
 use crate::Mode;
 use crate::OpenGate;
 use crate::SystemClock;
+use crate::cell::Args;
+use crate::cell::Cell;
+use crate::cell::Row;
 use crate::db::Db;
 use crate::engine::postgres;
 use crate::engine::sqlite;
@@ -97,6 +101,28 @@ pub async fn upgrade(place: &Place, version: i64, step: &'static str) -> Result<
     let mut steps = schema::MIGRATIONS.to_vec();
     steps.push(Migration { version, common: step, sqlite: "", postgres: "" });
     schema::migrate(&mut db, place.location.path(), &steps, SystemClock.now()).await
+}
+
+/// How SQLite answers each query that ran on this connection since the last call: the lines of its plans.
+pub async fn plans(db: &mut Db) -> Result<Vec<(String, Vec<String>)>> {
+    let mut plans = Vec::new();
+    for sql in std::mem::take(&mut db.asked) {
+        let steps: Vec<Step> = db.all(format!("EXPLAIN QUERY PLAN {sql}"), Args::default()).await?;
+        plans.push((sql, steps.into_iter().map(|Step(detail)| detail).collect()));
+    }
+    db.asked.clear();
+    Ok(plans)
+}
+
+/// A line of a plan: its fourth column.
+struct Step(String);
+
+impl Row for Step {
+    const COLUMNS: &'static [&'static str] = &[];
+
+    fn read_at(row: &AnyRow, first: usize) -> Result<Self> {
+        Ok(Self(Cell::read(row, first + 3)?))
+    }
 }
 
 async fn raw(place: &Place) -> Result<Db> {

@@ -23,26 +23,36 @@ const COLUMNS: &str = "id, session_number, follow_number, generation, byte_offse
 const WIDTH: usize = 17;
 
 /// Stores events, passing over those whose place is taken.
+///
+/// The next statement is built while the engine runs the one before: with SQLite, that is another thread's work.
 pub(crate) async fn insert_events(tx: &mut Tx, place: Place, first: i64, events: &[NewEvent]) -> Result<()> {
-    for (batch, events) in events.chunks(ROWS).enumerate() {
-        let first = first + i64::try_from(batch * ROWS).unwrap_or(i64::MAX);
-        match tx.engine() {
-            Engine::Sqlite => sqlite(tx, place, first, events).await?,
-            Engine::Postgres => postgres(tx, place, first, events).await?,
-        }
+    let engine = tx.engine();
+    let mut batches = (first..).step_by(ROWS).zip(events.chunks(ROWS));
+    let mut build = || batches.next().map(|(first, events)| statement(engine, place, first, events));
+    let mut next = build();
+    while let Some((sql, args)) = next {
+        let (done, built) = futures::join!(tx.change(sql, args), async { build() });
+        done?;
+        next = built;
     }
     Ok(())
 }
 
-async fn sqlite(tx: &mut Tx, place: Place, first: i64, events: &[NewEvent]) -> Result<()> {
+fn statement(engine: Engine, place: Place, first: i64, events: &[NewEvent]) -> (String, Args) {
+    match engine {
+        Engine::Sqlite => sqlite(place, first, events),
+        Engine::Postgres => postgres(place, first, events),
+    }
+}
+
+fn sqlite(place: Place, first: i64, events: &[NewEvent]) -> (String, Args) {
     let row = format!("({})", vec!["?"; WIDTH].join(","));
     let rows = vec![row.as_str(); events.len()].join(",");
-    let mut args = Args::default();
+    let mut args = Args::with_room(WIDTH * events.len());
     for (id, event) in (first..).zip(events) {
         args = bind(args, place, id, event);
     }
-    let sql = format!("INSERT INTO events ({COLUMNS}) VALUES {rows} ON CONFLICT DO NOTHING");
-    tx.change(sql, args).await.map(drop)
+    (format!("INSERT INTO events ({COLUMNS}) VALUES {rows} ON CONFLICT DO NOTHING"), args)
 }
 
 fn bind(args: Args, place: Place, id: i64, event: &NewEvent) -> Args {
@@ -67,7 +77,7 @@ fn bind(args: Args, place: Place, id: i64, event: &NewEvent) -> Args {
 
 /// `sqlx::Any` carries no arrays, so the rows travel as one JSON text; like arrays, that is one statement for any number
 /// of rows.
-async fn postgres(tx: &mut Tx, place: Place, first: i64, events: &[NewEvent]) -> Result<()> {
+fn postgres(place: Place, first: i64, events: &[NewEvent]) -> (String, Args) {
     let rows: Vec<serde_json::Value> =
         (first..).zip(events).map(|(id, event)| json_row(place, id, event)).collect();
     let text = serde_json::Value::from(rows).to_string();
@@ -78,7 +88,7 @@ async fn postgres(tx: &mut Tx, place: Place, first: i64, events: &[NewEvent]) ->
          subtype_alias TEXT, turn_id TEXT, call_id TEXT, text TEXT, text_cut BIGINT, seq BIGINT) \
          ORDER BY id ON CONFLICT DO NOTHING"
     );
-    tx.change(sql, args![&text]).await.map(drop)
+    (sql, args![&text])
 }
 
 fn json_row(place: Place, id: i64, event: &NewEvent) -> serde_json::Value {

@@ -116,7 +116,10 @@ pub(crate) async fn open_write(path: &Path, place: &str) -> Result<AnyConnection
     Ok(conn)
 }
 
-/// What a connection that writes needs beyond the driver's defaults.
+/// What a connection that writes needs beyond the driver's defaults, once it is open.
+///
+/// Until then the driver's own five seconds hold: a process that makes the ledger, recovers its log after a crash or
+/// closes it last keeps all others out for a moment, readers too. Later only a writer can be in the way.
 pub(crate) async fn prepare_writer(db: &mut Db) -> Result<()> {
     // The default of `synchronous`, FULL, is kept: an accepted delivery survives a power cut.
     db.script(format!("PRAGMA busy_timeout = {}", LOCK_SLICE.as_millis())).await

@@ -4,5 +4,6 @@
 
 mod bell;
 mod opening;
+mod plans;
 mod private;
 mod probe;
