@@ -257,7 +257,7 @@ impl Stage<'_> {
             self.wait(&format!("the composer {wanted:?}"), |screen| composer(screen) == wanted)?;
         }
         let (exists, absent) = (self.filled(&step.exists), self.filled(&step.absent));
-        ensure!(exists.is_empty() || self.appears(&exists)?, "{exists} does not exist");
+        ensure!(exists.is_empty() || appears(&exists)?, "{exists} does not exist");
         ensure!(absent.is_empty() || !Path::new(&absent).exists(), "{absent} exists");
         self.unchanged(Duration::from_millis(step.unchanged_ms))
     }
@@ -272,10 +272,6 @@ impl Stage<'_> {
 
     fn wait(&self, what: &str, wanted: impl Fn(&str) -> bool) -> anyhow::Result<()> {
         self.tmux.wait_screen(self.pane, SOON, what, wanted).map(drop)
-    }
-
-    fn appears(&self, path: &str) -> anyhow::Result<bool> {
-        Ok(poll(SOON, || Ok(Path::new(path).exists().then_some(())))?.is_some())
     }
 
     /// All user texts that were recorded.
@@ -310,6 +306,11 @@ impl Stage<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether the file is there soon.
+fn appears(path: &str) -> anyhow::Result<bool> {
+    Ok(poll(SOON, || Ok(Path::new(path).exists().then_some(())))?.is_some())
 }
 
 /// The last line that looks like a composer, without its mark; a draft's further lines are joined with `\n`.

@@ -20,16 +20,16 @@ fn program() -> &'static Path {
 macro_rules! scenarios {
     ($($name:ident),* $(,)?) => {
         mod sim {
-            $(#[test] fn $name() {
-                let scenario = super::scenario::read(&super::file(stringify!($name))).unwrap();
-                super::scenario::run_on_sim(&scenario, super::program()).unwrap();
+            $(#[test] fn $name() -> anyhow::Result<()> {
+                let scenario = super::scenario::read(&super::file(stringify!($name)))?;
+                super::scenario::run_on_sim(&scenario, super::program())
             })*
         }
 
         mod codex {
-            $(#[test] fn $name() {
-                let scenario = super::scenario::read(&super::file(stringify!($name))).unwrap();
-                super::scenario::run_on_codex(&scenario, super::program()).unwrap();
+            $(#[test] fn $name() -> anyhow::Result<()> {
+                let scenario = super::scenario::read(&super::file(stringify!($name)))?;
+                super::scenario::run_on_codex(&scenario, super::program())
             })*
         }
 

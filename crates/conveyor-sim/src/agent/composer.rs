@@ -12,10 +12,13 @@ enum Piece {
     Pasted(String),
 }
 
-/// What was typed and pasted and not yet sent. The cursor is always at its end.
+/// What was typed and pasted and not yet sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Composer {
+    /// Before the cursor.
     pieces: Vec<Piece>,
+    /// Behind the cursor.
+    behind: Vec<Piece>,
     /// Behind a leading `!`: what is sent runs as a shell command.
     pub(super) shell: bool,
     /// Whether Escape closed the popup of this draft.
@@ -25,7 +28,7 @@ pub(super) struct Composer {
 impl Composer {
     /// Whether nothing is in it.
     pub(super) fn is_empty(&self) -> bool {
-        self.pieces.is_empty()
+        self.pieces.is_empty() && self.behind.is_empty()
     }
 
     /// Puts a character behind the draft.
@@ -71,7 +74,8 @@ impl Composer {
         match self.pieces.last_mut() {
             Some(Piece::Text(last)) => drop(last.pop()),
             Some(Piece::Pasted(_)) => drop(self.pieces.pop()),
-            None => self.shell = false,
+            None if self.behind.is_empty() => self.shell = false,
+            None => {}
         }
         self.tidy();
     }
@@ -110,6 +114,17 @@ impl Composer {
         }
     }
 
+    /// Moves the cursor to the end.
+    pub(super) fn to_end(&mut self) {
+        self.pieces.append(&mut self.behind);
+    }
+
+    /// Moves the cursor to the start, where Codex leaves it when it gives a refused command back: measured.
+    pub(super) fn to_start(&mut self) {
+        self.to_end();
+        self.behind = std::mem::take(&mut self.pieces);
+    }
+
     /// Empties it.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
@@ -127,7 +142,7 @@ impl Composer {
 
     /// What would be sent: the whole text, both ends trimmed.
     pub(super) fn text(&self) -> String {
-        self.raw(|text| text.to_owned()).trim().to_owned()
+        self.raw(str::to_owned).trim().to_owned()
     }
 
     /// What is shown.
@@ -140,12 +155,12 @@ impl Composer {
             Piece::Text(text) => text.clone(),
             Piece::Pasted(text) => pasted(text),
         };
-        self.pieces.iter().map(piece).collect()
+        self.pieces.iter().chain(&self.behind).map(piece).collect()
     }
 
     /// The word at the cursor, which a popup may complete: `@x`, `$x`, or `/x` as the only word.
     pub(super) fn popup(&self) -> Option<String> {
-        if self.popup_closed || self.shell {
+        if self.popup_closed || self.shell || !self.behind.is_empty() {
             return None;
         }
         let text = self.raw(str::to_owned);

@@ -189,7 +189,7 @@ impl Agent {
         match (dialog, answer) {
             (Dialog::Command { command }, Answer::Option(0 | 1)) => self.approve_command(&command),
             (Dialog::Command { command }, Answer::Option(_) | Answer::Cancel) => {
-                self.refuse_command(&command)
+                self.refuse_command(&command);
             }
             (Dialog::Mcp { server, tool }, Answer::Option(0..=2)) => self.finish_mcp(&server, &tool, true),
             (Dialog::Mcp { server, tool }, Answer::Option(_) | Answer::Cancel) => {

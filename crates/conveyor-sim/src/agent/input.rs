@@ -90,9 +90,9 @@ impl Parser {
             return None;
         }
         match self.pending.get(1) {
-            None => self.take(1, Input::Escape),
+            None => Some(self.take(1, Input::Escape)),
             // Two Escapes in one read are one key: so the terminal library of Codex's reads them.
-            Some(0x1b) => self.take(2, Input::Escape),
+            Some(0x1b) => Some(self.take(2, Input::Escape)),
             Some(b'[') => {
                 let last = self.pending[2..].iter().position(|byte| (0x40..=0x7e).contains(byte))? + 2;
                 let input = match (last, self.pending[last]) {
@@ -100,16 +100,16 @@ impl Parser {
                     (2, b'B') => Input::Down,
                     _ => Input::Other,
                 };
-                self.take(last + 1, input)
+                Some(self.take(last + 1, input))
             }
-            Some(_) => self.take(2, Input::Other),
+            Some(_) => Some(self.take(2, Input::Other)),
         }
     }
 
     /// Takes bytes away for one input.
-    fn take(&mut self, length: usize, input: Input) -> Option<Input> {
+    fn take(&mut self, length: usize, input: Input) -> Input {
         self.pending.drain(..length);
-        Some(input)
+        input
     }
 }
 

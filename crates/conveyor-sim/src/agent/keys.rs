@@ -20,15 +20,15 @@ const COMMANDS: [&str; 6] = ["/clear", "/compact", "/new", "/ps", "/quit", "/sta
 
 impl Agent {
     /// One input.
-    pub(super) fn input(&mut self, input: Input) {
-        if let Input::Paste(text) = &input {
+    pub(super) fn input(&mut self, input: &Input) {
+        if let Input::Paste(text) = input {
             self.pasted(text);
             return;
         }
         if self.dialog.is_some() {
-            self.dialog_input(&input);
+            self.dialog_input(input);
         } else if self.rewinding {
-            self.rewind_input(&input);
+            self.rewind_input(input);
         } else {
             self.composer_input(input);
         }
@@ -54,10 +54,10 @@ impl Agent {
     }
 
     /// A key in the composer.
-    fn composer_input(&mut self, input: Input) {
+    fn composer_input(&mut self, input: &Input) {
         let escaped = std::mem::take(&mut self.escaped);
         match input {
-            Input::Char(character) => self.typed(character),
+            Input::Char(character) => self.typed(*character),
             Input::Enter if self.now < self.burst_until => {
                 self.composer.put('\n');
                 self.burst_until = self.now + BURST_WINDOW;
@@ -68,6 +68,7 @@ impl Agent {
             Input::Escape => self.escape(escaped),
             Input::Ctrl('c') => self.ctrl_c(),
             Input::Ctrl('u') => self.composer.kill_line(),
+            Input::Ctrl('e') => self.composer.to_end(),
             Input::Ctrl('j') => self.composer.put('\n'),
             Input::Backspace => self.composer.backspace(),
             Input::Ctrl(_) | Input::Up | Input::Down | Input::Other | Input::Paste(_) => {}
@@ -106,7 +107,7 @@ impl Agent {
             self.write_history(&text);
             self.steer(text);
         } else {
-            self.submit(text);
+            self.submit(&text);
         }
     }
 
@@ -126,7 +127,7 @@ impl Agent {
         if self.is_busy() {
             self.queued.push_back(text);
         } else {
-            self.submit(text);
+            self.submit(&text);
         }
     }
 
@@ -142,10 +143,10 @@ impl Agent {
     }
 
     /// A text goes out of the composer or the queue while no turn runs.
-    pub(super) fn submit(&mut self, text: String) {
+    pub(super) fn submit(&mut self, text: &str) {
         let word = text.split_whitespace().next().unwrap_or_default().to_owned();
         if let Some(command) = text.strip_prefix('!') {
-            self.user_shell(command.trim().to_owned());
+            self.user_shell(command.trim());
         } else if COMMANDS.contains(&word.as_str()) {
             self.command(&word);
         } else if word.starts_with('/') && !word[1..].contains('/') {
@@ -153,11 +154,11 @@ impl Agent {
                 "• Unrecognized command '{word}'. Type \"/\" for a list of supported commands."
             ));
             self.show("");
-            self.composer.restore(&text);
-            self.composer.popup_closed = true;
+            self.composer.restore(text);
+            self.composer.to_start();
         } else {
-            self.write_history(&text);
-            self.start_turn(&text);
+            self.write_history(text);
+            self.start_turn(text);
         }
     }
 
@@ -166,9 +167,8 @@ impl Agent {
         match command {
             "/quit" => self.quit(""),
             "/compact" if !self.is_busy() => self.start_compaction(),
-            "/clear" if !self.is_busy() => self.new_thread(),
             "/new" if !self.is_busy() && self.config.git => self.open(Dialog::Picker),
-            "/new" if !self.is_busy() => self.new_thread(),
+            "/clear" | "/new" if !self.is_busy() => self.new_thread(),
             "/status" => {
                 let thread = self.thread.id.clone();
                 self.show(&format!("/status\n\n  Session:             {thread}\n"));

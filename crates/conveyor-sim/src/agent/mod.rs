@@ -2,6 +2,7 @@
 //!
 //! [`Agent`] is a pure state machine. [`shell`] puts it into a real terminal; [`crate::pane`] runs it in memory.
 
+mod calls;
 mod composer;
 mod dialog;
 mod ids;
@@ -199,7 +200,7 @@ impl Agent {
                 if !matches!(input, Input::Paste(_)) {
                     self.stale = None;
                 }
-                self.input(input);
+                self.input(&input);
             }
         }
         std::mem::take(&mut self.effects)
@@ -226,7 +227,7 @@ impl Agent {
         if self.is_busy() {
             self.queued.push_back(text.to_owned());
         } else {
-            self.submit(text.to_owned());
+            self.submit(text);
         }
         std::mem::take(&mut self.effects)
     }

@@ -72,15 +72,12 @@ impl Agent {
             let mark = usize::from(line.starts_with("› "));
             frame.dimmed(line, 0..mark);
         }
-        match &self.dialog {
-            Some(open) => {
-                frame.bright(open.dialog.lines(open.selected, self.config.shape, &self.config.cwd));
-            }
-            None => {
-                self.show_status(&mut frame);
-                self.show_popup(&mut frame.lines);
-                self.show_composer(&mut frame);
-            }
+        if let Some(open) = &self.dialog {
+            frame.bright(open.dialog.lines(open.selected, self.config.shape, &self.config.cwd));
+        } else {
+            self.show_status(&mut frame);
+            self.show_popup(&mut frame.lines);
+            self.show_composer(&mut frame);
         }
         frame.dim.retain(|dim| !dim.columns.is_empty());
         frame

@@ -105,7 +105,7 @@ impl Program {
     fn carry_out(&mut self, effects: Vec<Effect>) -> anyhow::Result<()> {
         for effect in effects {
             match effect {
-                Effect::Append { path, line } => self.append(path, &line)?,
+                Effect::Append { path, line } => self.append(&path, &line)?,
                 Effect::Lock(thread) => self.lock(&thread)?,
                 Effect::Run(run) => self.start(run),
                 Effect::Quit(words) => self.last_words = Some(words),
@@ -115,16 +115,16 @@ impl Program {
     }
 
     /// Appends a line. The file stays open, as an embedded TUI holds its rollout.
-    fn append(&mut self, path: String, line: &str) -> anyhow::Result<()> {
-        if !self.files.contains_key(&path) {
-            let whole = self.home.join(&path);
+    fn append(&mut self, path: &str, line: &str) -> anyhow::Result<()> {
+        if !self.files.contains_key(path) {
+            let whole = self.home.join(path);
             if let Some(parent) = whole.parent() {
                 std::fs::create_dir_all(parent)?;
             }
             let file = File::options().create(true).append(true).open(whole)?;
-            self.files.insert(path.clone(), file);
+            self.files.insert(path.to_owned(), file);
         }
-        if let Some(file) = self.files.get_mut(&path) {
+        if let Some(file) = self.files.get_mut(path) {
             file.write_all(line.as_bytes())?;
         }
         Ok(())
@@ -182,7 +182,8 @@ fn ansi(frame: &Frame, title: &str) -> String {
         text.push_str(if row + 1 == frame.lines.len() { "\x1b[K\x1b[J" } else { "\x1b[K\r\n" });
     }
     if let Some((row, column)) = frame.cursor {
-        text.push_str(&format!("\x1b[{};{}H\x1b[?25h", row + 1, column + 1));
+        let (row, column) = (row + 1, column + 1);
+        text.extend(["\x1b[", &row.to_string(), ";", &column.to_string(), "H\x1b[?25h"]);
     }
     text
 }

@@ -210,6 +210,15 @@ impl Drop for Codex {
     }
 }
 
+/// The ids of the processes whose environment names this `CODEX_HOME`.
+pub fn processes_of(home: &Path) -> Vec<i32> {
+    processes::with_home(home)
+        .into_iter()
+        .map(rustix::process::Pid::as_raw_nonzero)
+        .map(std::num::NonZero::get)
+        .collect()
+}
+
 /// The command line.
 fn argv(flavour: Flavour, options: &Options) -> anyhow::Result<Vec<String>> {
     let mut argv = vec![flavour.program()?.display().to_string()];

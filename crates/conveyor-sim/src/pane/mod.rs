@@ -4,6 +4,7 @@
 //! [`STEP_MS`]), or when a test says so; agents then do what is due. Nothing depends on anything but the seed.
 
 mod clock;
+mod hands;
 mod mux;
 #[cfg(test)]
 mod tests;
@@ -13,8 +14,8 @@ pub use clock::Participant;
 pub use clock::VirtualClock;
 /// The agents' rollouts: the one in-memory log of `conveyor-agents`.
 pub use conveyor_agents::MemoryLog as SimLog;
+pub use hands::Hands;
 pub use mux::SimMux;
-pub use world::Hands;
 pub use world::World;
 
 use crate::agent::Millis;

@@ -177,7 +177,7 @@ fn a_sleep_moves_time_only_when_everybody_sleeps() {
     let (_first, second) = (one.join(), two.join());
     run(async {
         let long = async {
-            one.sleep(Duration::from_secs(60)).await;
+            one.sleep(Duration::from_mins(1)).await;
             world.now() - begin
         };
         let short = async {
@@ -248,4 +248,29 @@ fn each_dialog_is_what_the_rules_take_it_for() {
             assert_eq!(classify(&screen).kind, kind, "{screen:?}");
         });
     }
+}
+
+#[test]
+fn a_submit_key_before_the_session_has_started_leaves_the_draft() {
+    let world = world(Config { ready_after_ms: 1_000, ..Config::default() });
+    run(async {
+        let mux = world.mux();
+        let pin = pin(&mux).await;
+        paste(&mux, &pin, "too early ").await;
+        mux.press(&pin, Key::Tab).await.unwrap();
+        assert_eq!(delivered(&world), Vec::<String>::new());
+        world.advance(1_000);
+        mux.press(&pin, Key::Tab).await.unwrap();
+        assert_eq!(delivered(&world), ["[conveyor 7Q4K2MZ0AB] too early"]);
+    });
+}
+
+#[test]
+fn keys_that_quit_a_codex_quit_this_one() {
+    let world = world(Config::default());
+    world.hands(|hands| hands.input(0, b"draft"));
+    world.hands(|hands| hands.input(0, b"\x03"));
+    assert_eq!(answered(&world), Vec::<String>::new(), "with a draft it only clears");
+    world.hands(|hands| hands.input(0, b"\x03"));
+    assert_eq!(answered(&world), ["quit"]);
 }

@@ -1,7 +1,6 @@
 //! Panes, agents, buffers and time.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -10,6 +9,7 @@ use std::sync::PoisonError;
 use std::task::Waker;
 
 use super::Fate;
+use super::Hands;
 use super::Moment;
 use super::SimLog;
 use super::SimMux;
@@ -17,7 +17,6 @@ use super::VirtualClock;
 use super::What;
 use crate::agent::Agent;
 use crate::agent::Config;
-use crate::agent::Dialog;
 use crate::agent::Effect;
 use crate::agent::Ids;
 use crate::agent::Millis;
@@ -54,7 +53,7 @@ pub(super) struct Inner {
     pub(super) template: Config,
     log: SimLog,
     runner: Runner,
-    running: Vec<Running>,
+    pub(super) running: Vec<Running>,
     steps: u64,
 }
 
@@ -79,7 +78,7 @@ pub(super) struct SimPane {
 }
 
 /// A command of an agent's that ends later.
-struct Running {
+pub(super) struct Running {
     until: Millis,
     pane: u32,
     call_id: String,
@@ -371,87 +370,4 @@ fn duration_of(command: &str) -> Millis {
         .strip_prefix("sleep ")
         .and_then(|rest| rest.split([';', ' ', '&']).next()?.parse::<u64>().ok());
     seconds.map_or(COMMAND_MS, |seconds| seconds.saturating_mul(1_000))
-}
-
-/// What a test can do to a world.
-pub struct Hands<'a> {
-    inner: &'a mut Inner,
-}
-
-impl Hands<'_> {
-    /// Opens a session with one pane; returns the pane's number, 5 for `%5`.
-    pub fn open(&mut self, session: &str, config: Config) -> u32 {
-        self.inner.open(session, config, true)
-    }
-
-    /// The agent in a pane; none when the pane is gone.
-    pub fn agent(&mut self, pane: u32) -> Option<&mut Agent> {
-        self.inner.server.panes.get_mut(&pane).map(|pane| &mut pane.agent)
-    }
-
-    /// What a terminal sends: a person types.
-    pub fn input(&mut self, pane: u32, bytes: &[u8]) {
-        let now = self.inner.now;
-        self.inner.act(pane, |agent| agent.on_input(bytes, now));
-    }
-
-    /// A text arrives by another way than the terminal, as with `codex queue`.
-    pub fn submit(&mut self, pane: u32, text: &str) {
-        let now = self.inner.now;
-        self.inner.act(pane, |agent| agent.start_with(text, now));
-    }
-
-    /// A dialog opens.
-    pub fn dialog(&mut self, pane: u32, dialog: Dialog) {
-        if let Some(agent) = self.agent(pane) {
-            agent.open(dialog);
-        }
-    }
-
-    /// The pane goes into copy mode, or leaves it.
-    pub fn mode(&mut self, pane: u32, in_mode: bool) {
-        if let Some(pane) = self.inner.server.panes.get_mut(&pane) {
-            pane.in_mode = in_mode;
-        }
-    }
-
-    /// The agent is killed: nothing is written any more.
-    pub fn kill_program(&mut self, pane: u32) {
-        self.inner.program_ended(pane);
-    }
-
-    /// The pane is closed.
-    pub fn kill_pane(&mut self, pane: u32) {
-        self.inner.program_ended(pane);
-        self.inner.server.panes.remove(&pane);
-    }
-
-    /// The tmux server is killed with all that it held.
-    pub fn kill_server(&mut self) {
-        self.inner.server.pid = None;
-        self.inner.server.panes.clear();
-        self.inner.server.buffers.clear();
-        self.inner.running.clear();
-    }
-
-    /// Another server takes the socket. Its panes are numbered from 0 again.
-    pub fn restart_server(&mut self) {
-        self.kill_server();
-        self.inner.start_server();
-    }
-
-    /// What is in a buffer.
-    pub fn buffer(&self, name: &str) -> Option<&[u8]> {
-        self.inner.server.buffers.get(name).map(Vec::as_slice)
-    }
-
-    /// The time.
-    pub fn now(&self) -> Millis {
-        self.inner.now
-    }
-
-    /// The `CODEX_HOME`.
-    pub fn home(&self) -> &Path {
-        &self.inner.home
-    }
 }

@@ -39,6 +39,9 @@ pub struct Rule {
     pub then: Then,
 }
 
+/// Gives the steps of a turn from one of its requests.
+pub type Ask = Arc<dyn Fn(&Received) -> Vec<Step> + Send + Sync>;
+
 /// What a rule does.
 #[derive(Clone)]
 pub enum Then {
@@ -46,7 +49,7 @@ pub enum Then {
     Steps(Vec<Step>),
     /// The steps that a function gives; it is asked again at each request of the turn and sees the outputs so far, so
     /// that it can call what an earlier answer named.
-    Ask(Arc<dyn Fn(&Received) -> Vec<Step> + Send + Sync>),
+    Ask(Ask),
 }
 
 impl Rule {
