@@ -7,6 +7,7 @@ pub mod caller;
 pub mod deliver;
 pub mod environment;
 mod growth;
+pub mod identify;
 pub mod ingest;
 pub mod listing;
 pub mod locate;

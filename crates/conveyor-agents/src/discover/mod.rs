@@ -23,6 +23,7 @@ use crate::process::Belongings;
 use crate::process::Process;
 use crate::process::ProcessId;
 use crate::process::ProcessTable;
+use crate::process::Snapshot;
 
 /// What is known of a session before its thread is proved.
 #[derive(Clone, Copy, Debug, Default)]
@@ -54,6 +55,27 @@ pub enum Proof {
     Footer,
     /// A call that the session made names it.
     Caller,
+}
+
+impl Proof {
+    /// The word under which the ledger keeps it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::WriterLock => "lock",
+            Self::OpenRollout => "open_file",
+            Self::PaneTitle => "title",
+            Self::Footer => "footer",
+            Self::Caller => "caller",
+        }
+    }
+
+    /// Whether the process itself holds what proves it, so that neither a text nor a title can pretend it.
+    pub const fn is_held(self) -> bool {
+        match self {
+            Self::WriterLock | Self::OpenRollout => true,
+            Self::PaneTitle | Self::Footer | Self::Caller => false,
+        }
+    }
 }
 
 /// The Codex that runs in a terminal.
@@ -190,8 +212,7 @@ fn find_codex(table: &dyn ProcessTable, root: u32) -> Result<Option<Found>> {
         .hint(format!("name the one that is meant: --pid {}", process.id.pid)));
     }
     let belongings = table.belongings(process.id)?;
-    let home =
-        belongings.codex_home.clone().or_else(|| belongings.home.as_ref().map(|home| home.join(".codex")));
+    let home = home_of(&belongings);
     let daemon = held(&belongings, lock_thread).is_empty()
         && held(&belongings, thread_of_rollout).is_empty()
         && home.as_deref().is_some_and(has_daemon);
@@ -230,6 +251,62 @@ fn is_server(process: &Process) -> bool {
 /// Whether this CODEX_HOME has a shared daemon's socket.
 pub fn has_daemon(codex_home: &Path) -> bool {
     codex_home.join("app-server-control/app-server-control.sock").symlink_metadata().is_ok()
+}
+
+/// The shared daemon of a CODEX_HOME.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Daemon {
+    /// Its process.
+    pub process: ProcessId,
+    /// The threads that it has loaded, also those whose TUI has ended.
+    pub threads: BTreeSet<String>,
+}
+
+/// The shared daemon that serves this CODEX_HOME; `None` if none runs, or if nothing may be known of it.
+pub fn daemon(all: &Snapshot, codex_home: &Path) -> Option<Daemon> {
+    let servers = all.processes().iter().filter(|process| is_native(process) && is_server(process));
+    let mut found = servers.filter_map(|process| {
+        let belongings = all.belongings(process.id).ok()?;
+        let mut threads = held(&belongings, lock_thread);
+        threads.extend(held(&belongings, thread_of_rollout));
+        (home_of(&belongings)? == codex_home).then_some(Daemon { process: process.id, threads })
+    });
+    found.find(|daemon| !daemon.threads.is_empty())
+}
+
+/// The Codex, TUI or daemon, that is nearest above a process: the one that started it as a tool or as an MCP server.
+pub fn codex_above(all: &Snapshot, pid: u32) -> Option<Above> {
+    let line = all.ancestors(pid);
+    let process = line.into_iter().skip(1).find(|process| is_native(process) && !is_sandbox(process))?;
+    let belongings = all.belongings(process.id).ok()?;
+    Some(Above {
+        process: process.id,
+        is_daemon: is_server(process),
+        home: home_of(&belongings),
+        tmux: belongings.tmux,
+    })
+}
+
+/// A Codex above a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Above {
+    /// Its process.
+    pub process: ProcessId,
+    /// Whether it is the shared daemon: then what stands above it is the TUI that happened to start it.
+    pub is_daemon: bool,
+    /// Its CODEX_HOME.
+    pub home: Option<PathBuf>,
+    /// `TMUX` of its environment.
+    pub tmux: Option<std::ffi::OsString>,
+}
+
+/// The sandbox around a tool call is the same program under another name.
+fn is_sandbox(process: &Process) -> bool {
+    process.cmdline.first().is_some_and(|word| word.ends_with("codex-linux-sandbox"))
+}
+
+fn home_of(belongings: &Belongings) -> Option<PathBuf> {
+    belongings.codex_home.clone().or_else(|| belongings.home.as_ref().map(|home| home.join(".codex")))
 }
 
 /// The thread of `codex resume ID`.

@@ -108,6 +108,17 @@ pub(super) fn subtree(root: u32) -> io::Result<Vec<Process>> {
     Ok(found)
 }
 
+/// Every process of this moment.
+pub(super) fn all() -> io::Result<Vec<Process>> {
+    let mut found = Vec::new();
+    for pid in all_pids()? {
+        if let Some(status) = status(pid)?.filter(|status| !has_ended(status.state)) {
+            found.push(describe(pid, &status));
+        }
+    }
+    Ok(found)
+}
+
 fn all_pids() -> io::Result<Vec<u32>> {
     let entries = fs::read_dir("/proc")?.filter_map(Result::ok);
     Ok(entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
@@ -137,6 +148,7 @@ pub(super) fn belongings(pid: u32) -> Belongings {
         codex_home: variable(&environment, b"CODEX_HOME"),
         home: variable(&environment, b"HOME"),
         cwd: fs::read_link(proc(pid, "cwd")).ok(),
+        tmux: variable(&environment, b"TMUX").map(PathBuf::into_os_string),
     }
 }
 

@@ -13,6 +13,8 @@ mod other;
 #[cfg(not(target_os = "linux"))]
 use other as platform;
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -99,6 +101,8 @@ pub struct Belongings {
     pub home: Option<PathBuf>,
     /// The folder in which it works.
     pub cwd: Option<PathBuf>,
+    /// `TMUX` of its environment: the server in which it was started.
+    pub tmux: Option<OsString>,
 }
 
 /// Where processes are looked up: the real system, or a table that a test made.
@@ -125,6 +129,58 @@ impl ProcessTable for System {
             return Ok(belongings);
         }
         Err(Error::environment(format!("process {id} ended while it was looked at")).hint("try again"))
+    }
+}
+
+/// All processes of one moment, looked up once: for whoever asks about many panes.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    processes: Vec<Process>,
+}
+
+impl Snapshot {
+    /// Looks at all processes.
+    pub fn take() -> Result<Self> {
+        let processes = platform::all().map_err(|error| failed(0, &error))?;
+        Ok(Self { processes })
+    }
+
+    /// Every process, in no order.
+    pub fn processes(&self) -> &[Process] {
+        &self.processes
+    }
+
+    /// The process with this pid and those above it, nearest first.
+    pub fn ancestors(&self, pid: u32) -> Vec<&Process> {
+        let mut line: Vec<&Process> = Vec::new();
+        let mut next = pid;
+        while let Some(process) = self.processes.iter().find(|process| process.id.pid == next) {
+            if line.iter().any(|seen| seen.id == process.id) {
+                break;
+            }
+            next = process.parent;
+            line.push(process);
+        }
+        line
+    }
+}
+
+impl ProcessTable for Snapshot {
+    fn subtree(&self, pid: u32) -> Result<Vec<Process>> {
+        let mut found: Vec<Process> = self.processes.iter().filter(|one| one.id.pid == pid).cloned().collect();
+        let mut known = BTreeSet::from([pid]);
+        let mut next = 0;
+        while let Some(parent) = found.get(next).map(|process| process.id.pid) {
+            let children = self.processes.iter().filter(|one| one.parent == parent);
+            let fresh: Vec<Process> = children.filter(|one| known.insert(one.id.pid)).cloned().collect();
+            found.extend(fresh);
+            next += 1;
+        }
+        Ok(found)
+    }
+
+    fn belongings(&self, id: ProcessId) -> Result<Belongings> {
+        System.belongings(id)
     }
 }
 

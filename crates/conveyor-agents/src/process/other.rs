@@ -21,6 +21,10 @@ pub(super) fn foreign(_: u32) -> Option<String> {
     None
 }
 
+pub(super) fn all() -> io::Result<Vec<Process>> {
+    Err(unsupported())
+}
+
 pub(super) fn subtree(_: u32) -> io::Result<Vec<Process>> {
     Err(unsupported())
 }

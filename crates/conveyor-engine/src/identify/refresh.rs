@@ -1,0 +1,134 @@
+//! Proving again which thread a registered session has: a person types `/clear`, `/new`, `/resume` or forks.
+
+use conveyor_agents::ProcessId;
+use conveyor_agents::discover;
+use conveyor_agents::discover::Belonging;
+use conveyor_agents::discover::Clues;
+use conveyor_agents::process::System;
+use conveyor_model::Error;
+use conveyor_model::Result;
+use conveyor_mux::PinCheck;
+use conveyor_store::AuditRow;
+use conveyor_store::sessions;
+use conveyor_store::sessions::Session;
+use conveyor_store::threads;
+
+use crate::Plane;
+use crate::locate;
+use crate::message;
+
+/// What a session has now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refreshed {
+    /// The thread that it had.
+    Same,
+    /// Another thread, which is the session's from now on; it keeps the earlier ones.
+    Adopted {
+        /// The thread.
+        thread: String,
+    },
+    /// Nothing proves which one it is now.
+    Unproved {
+        /// Why.
+        why: String,
+        /// Threads that it may be.
+        candidates: Vec<String>,
+    },
+    /// A thread that another active session has.
+    Taken {
+        /// The thread.
+        thread: String,
+        /// The name of that session.
+        by: String,
+    },
+    /// Its pane and its process are gone.
+    Gone,
+    /// It runs on another host.
+    Elsewhere,
+}
+
+/// Looks at a session's pane, or its process, and adopts the thread that is proved there. A thread is adopted by what
+/// the process holds, or by the id that title or footer shows; never by the newest file.
+pub async fn refresh(plane: &Plane, session: &Session) -> Result<Refreshed> {
+    if session.host != plane.environment.host {
+        return Ok(Refreshed::Elsewhere);
+    }
+    let Some(belonging) = looked_at(plane, session).await? else { return Ok(Refreshed::Gone) };
+    match belonging {
+        Belonging::Proved { thread_id, proof, rollout, .. } => {
+            let rollout = rollout.map(|path| path.to_string_lossy().into_owned());
+            adopt(plane, session, &thread_id, rollout.as_deref(), proof.as_str()).await
+        }
+        Belonging::Ambiguous { candidates, .. } => {
+            Ok(Refreshed::Unproved { why: "several threads are proved".to_owned(), candidates })
+        }
+        Belonging::Unproved { candidates, why, .. } => Ok(Refreshed::Unproved { why, candidates }),
+    }
+}
+
+/// What its pane proves, else its process. `None` when both are gone.
+async fn looked_at(plane: &Plane, session: &Session) -> Result<Option<Belonging>> {
+    let process = process(session).filter(|process| process.is_alive());
+    let Some(pin) = message::pin(session) else {
+        let clues = Clues { root_pid: process.map(|process| process.pid), ..Clues::default() };
+        return process.map(|_| discover(&System, &*plane.log, &clues)).transpose();
+    };
+    match plane.mux.check(&pin).await? {
+        PinCheck::Ours { .. } => {}
+        PinCheck::Gone { .. } | PinCheck::Changed { .. } => return Ok(None),
+    }
+    let screen = plane.mux.capture(&pin).await?;
+    let text = screen.text();
+    let clues = Clues {
+        root_pid: Some(pin.program.pid),
+        pane_title: Some(&screen.title),
+        screen: Some(&text),
+        ..Clues::default()
+    };
+    discover(&System, &*plane.log, &clues).map(Some)
+}
+
+/// The process that was registered.
+pub(super) fn process(session: &Session) -> Option<ProcessId> {
+    let pid = u32::try_from(session.pid?).ok()?;
+    let start_ticks = u64::try_from(session.pid_start_ticks?).ok()?;
+    Some(ProcessId { pid, start_ticks })
+}
+
+async fn adopt(
+    plane: &Plane,
+    session: &Session,
+    thread: &str,
+    rollout: Option<&str>,
+    proof: &str,
+) -> Result<Refreshed> {
+    let ledger = plane.ledger().await?;
+    let current = threads::current(&mut *ledger.read().await?, &session.id).await?;
+    if current.first().is_some_and(|newest| newest.thread_id == thread) {
+        return Ok(Refreshed::Same);
+    }
+    let mut tx = ledger.write(&plane.actor().await?).await?;
+    // Somebody else may have looked at the same moment.
+    let current = threads::current(&mut tx, &session.id).await?;
+    if current.first().is_some_and(|newest| newest.thread_id == thread) {
+        tx.roll_back().await;
+        return Ok(Refreshed::Same);
+    }
+    if let Some(owner) = threads::session_of(&mut tx, thread).await?.filter(|owner| owner.id != session.id) {
+        tx.roll_back().await;
+        return Ok(Refreshed::Taken { thread: thread.to_owned(), by: owner.name.to_string() });
+    }
+    if sessions::get(&mut tx, &session.id).await?.is_none_or(|now| now.state != session.state) {
+        return Err(Error::conflict(format!("`{}` was deregistered meanwhile", session.name)));
+    }
+    let again = current.iter().any(|one| one.thread_id == thread);
+    if again {
+        let audit = AuditRow::new("thread_released", format!("{} left the thread {thread}.", session.name));
+        threads::release(&mut tx, &session.id, thread, audit).await?;
+    }
+    let sentence = format!("{} has the thread {thread} now, proved by its {proof}.", session.name);
+    threads::adopt(&mut tx, &session.id, thread, rollout, proof, AuditRow::new("thread_adopted", sentence)).await?;
+    tx.commit().await?;
+    locate::note(&plane.environment, thread, plane.location())?;
+    Ok(Refreshed::Adopted { thread: thread.to_owned() })
+}
