@@ -13,6 +13,7 @@ pub mod listing;
 pub mod locate;
 pub mod message;
 pub mod plane;
+pub mod registration;
 pub mod resolve;
 pub mod table;
 #[cfg(test)]

@@ -92,6 +92,8 @@ pub struct Identity {
     pub thread: Option<Thread>,
     /// Its process: the TUI's where it is known.
     pub process: Option<ProcessId>,
+    /// Whether that process is proved to be the session's Codex; else somebody named it.
+    pub process_is_proved: bool,
     /// Its CODEX_HOME.
     pub codex_home: Option<PathBuf>,
     /// Where it works.
@@ -243,6 +245,7 @@ impl Found<'_> {
         let cwd = meta.and_then(|meta| meta.cwd).map(PathBuf::from);
         let here = is_caller.then(|| self.plane.environment.cwd.clone());
         Ok(Identity {
+            process_is_proved: codex.is_some(),
             process: codex.as_ref().map(|codex| codex.process).or(self.named.id),
             cwd: cwd.or_else(|| codex.as_ref().and_then(|codex| codex.cwd.clone())).or(here),
             owner: self.owner(codex.as_ref(), thread_id, &home),

@@ -2,6 +2,8 @@
 
 pub mod bind;
 pub mod classify;
+pub mod register_manager;
+pub mod register_worker;
 pub mod session_interrupt;
 pub mod session_nudge;
 pub mod setup_code;

@@ -87,7 +87,7 @@ impl Verb for SetupCode {
                  Dashboard setup code: {code}\nWorking directory: {folder}\nGoal: {goal}\n\
                  Run: {}\n\
                  Then run cycles, agree on criteria, nudge only when useful, require evidence, and finish the task.",
-                plane.command(&["register-manager", "--setup-code", &code])
+                plane.command(&register_manager(&code, request.goal.as_deref()))
             ),
             task: names.task.to_string(),
             worker: names.worker.to_string(),
@@ -95,4 +95,11 @@ impl Verb for SetupCode {
             setup_code: code,
         })
     }
+}
+
+/// The command of the manager's prompt.
+fn register_manager<'a>(code: &'a str, goal: Option<&'a str>) -> Vec<&'a str> {
+    let mut words = vec!["register-manager", "--setup-code", code];
+    words.extend(goal.into_iter().flat_map(|goal| ["--goal", goal]));
+    words
 }
