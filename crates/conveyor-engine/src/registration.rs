@@ -9,6 +9,7 @@ mod setup;
 use conveyor_model::Error;
 use conveyor_model::Name;
 use conveyor_model::Result;
+use conveyor_model::delivery::Transport;
 use conveyor_model::ids::SessionId;
 use conveyor_mux::PinCheck;
 use conveyor_store::AuditRow;
@@ -61,7 +62,9 @@ impl Wanted {
     pub fn check(&self) -> Result<()> {
         match (&self.name, &self.setup_code) {
             (None, None) => {
-                return Err(Error::usage("a session needs a name").hint("add --name NAME or --setup-code CODE"));
+                return Err(
+                    Error::usage("a session needs a name").hint("add --name NAME or --setup-code CODE")
+                );
             }
             (Some(_), Some(_)) => {
                 return Err(Error::usage("the name follows from the setup code").hint("leave out --name"));
@@ -100,9 +103,22 @@ impl Communication {
         };
         Self {
             session_kind,
-            receive_style: message::transport(session).as_str(),
-            poll_command: plane.command(&["session-inbox", session.name.as_str(), "--consume-next", "--wait"]),
+            receive_style: delivery(session),
+            poll_command: plane.command(&[
+                "session-inbox",
+                session.name.as_str(),
+                "--consume-next",
+                "--wait",
+            ]),
         }
+    }
+}
+
+/// How a session gets its messages: `push`, typed into its pane, or `pull`, read from its inbox.
+pub fn delivery(session: &Session) -> &'static str {
+    match message::transport(session) {
+        Transport::Push => "push",
+        Transport::Pull => "pull",
     }
 }
 
@@ -172,7 +188,9 @@ pub async fn register(plane: &Plane, wanted: &Wanted) -> Result<RegisterReport> 
     let re_registered = matches!(place, Place::Again(_));
     let session = match place {
         Place::Fresh(name) => fresh(plane, &mut tx, wanted, &identity, name).await?,
-        Place::Again(session) => again(&mut tx, wanted, &identity, *session, base, kept, &mut warnings).await?,
+        Place::Again(session) => {
+            again(&mut tx, wanted, &identity, *session, base, kept, &mut warnings).await?
+        }
     };
     hold(&mut tx, &session, &thread).await?;
     tx.commit().await?;
@@ -214,7 +232,13 @@ async fn kept_pin(plane: &Plane, known: &Known) -> Result<bool> {
     })
 }
 
-async fn fresh(plane: &Plane, tx: &mut Tx, wanted: &Wanted, identity: &Identity, name: Name) -> Result<Session> {
+async fn fresh(
+    plane: &Plane,
+    tx: &mut Tx,
+    wanted: &Wanted,
+    identity: &Identity,
+    name: Name,
+) -> Result<Session> {
     let id = SessionId::new(plane.clock.uuid_v7());
     let cwd = cwd(plane, wanted, identity)?.unwrap_or_default();
     let host = plane.environment.host.clone();

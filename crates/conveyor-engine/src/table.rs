@@ -8,8 +8,12 @@ use crate::verbs;
 pub static VERBS: &[Entry] = &[
     Entry::of::<verbs::bind::Bind>(),
     Entry::of::<verbs::classify::Classify>(),
+    Entry::of::<verbs::deregister::Deregister>(),
+    Entry::of::<verbs::register_manager::RegisterManager>(),
+    Entry::of::<verbs::register_worker::RegisterWorker>(),
     Entry::of::<verbs::session_interrupt::SessionInterrupt>(),
     Entry::of::<verbs::session_nudge::SessionNudge>(),
+    Entry::of::<verbs::sessions::Sessions>(),
     Entry::of::<verbs::setup_code::SetupCode>(),
     Entry::of::<verbs::tasks::Tasks>(),
     Entry::of::<verbs::unbind::Unbind>(),

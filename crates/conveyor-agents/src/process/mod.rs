@@ -167,7 +167,8 @@ impl Snapshot {
 
 impl ProcessTable for Snapshot {
     fn subtree(&self, pid: u32) -> Result<Vec<Process>> {
-        let mut found: Vec<Process> = self.processes.iter().filter(|one| one.id.pid == pid).cloned().collect();
+        let mut found: Vec<Process> =
+            self.processes.iter().filter(|one| one.id.pid == pid).cloned().collect();
         let mut known = BTreeSet::from([pid]);
         let mut next = 0;
         while let Some(parent) = found.get(next).map(|process| process.id.pid) {

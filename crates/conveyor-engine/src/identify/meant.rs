@@ -42,10 +42,10 @@ pub(super) fn thread(names: &Names<'_>) -> Result<Option<Meant>> {
 
 fn agree(one: Option<&str>, from: &str, other: Option<&str>, from_other: &str) -> Result<()> {
     match (one, other) {
-        (Some(one), Some(other)) if one != other => Err(Error::conflict(format!(
-            "{from} leads to the thread {one}, {from_other} to {other}"
-        ))
-        .hint(format!("leave out the one that is wrong, {from} or {from_other}"))),
+        (Some(one), Some(other)) if one != other => {
+            Err(Error::conflict(format!("{from} leads to the thread {one}, {from_other} to {other}"))
+                .hint(format!("leave out the one that is wrong, {from} or {from_other}")))
+        }
         (Some(_) | None, Some(_) | None) => Ok(()),
     }
 }
@@ -63,8 +63,10 @@ fn may_be_named(names: &Names<'_>, id: &str) -> Result<()> {
         return Ok(());
     }
     if names.bound_to_itself {
-        return Err(Error::refused(format!("this call comes from the thread {caller}, and {id} is another's"))
-            .hint("an agent registers itself; a person registers other sessions"));
+        return Err(Error::refused(format!(
+            "this call comes from the thread {caller}, and {id} is another's"
+        ))
+        .hint("an agent registers itself; a person registers other sessions"));
     }
     let held = names.process.is_some_and(|(_, proof)| proof.is_held());
     if names.rollout.is_some() || held {
@@ -73,7 +75,9 @@ fn may_be_named(names: &Names<'_>, id: &str) -> Result<()> {
     Err(Error::conflict(format!(
         "this call comes from the thread {caller}, but what was named leads to the thread {id}"
     ))
-    .hint("leave out --pid and --tmux-session to mean this session; name another one by --codex-session PATH"))
+    .hint(
+        "leave out --pid and --tmux-session to mean this session; name another one by --codex-session PATH",
+    ))
 }
 
 fn nobody() -> Error {

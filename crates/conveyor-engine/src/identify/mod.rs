@@ -201,7 +201,8 @@ fn named_process(around: &Around, plane: &Plane, claims: &Claims) -> Result<Name
                 ..Clues::default()
             };
             let belonging = discover(&around.processes, &*plane.log, &clues)?;
-            let warning = codex_of(&belonging).is_none().then(|| format!("no Codex runs under process {pid}"));
+            let warning =
+                codex_of(&belonging).is_none().then(|| format!("no Codex runs under process {pid}"));
             Ok(NamedProcess { id: Some(id), belonging: Some(belonging), warning })
         }
     }
@@ -299,7 +300,8 @@ impl Found<'_> {
             return if codex.daemon { OwnerKind::Daemon } else { OwnerKind::Embedded };
         }
         let daemon = discover::daemon(&self.around.processes, home);
-        let has_it = thread.is_some_and(|thread| daemon.is_some_and(|daemon| daemon.threads.contains(thread)));
+        let has_it =
+            thread.is_some_and(|thread| daemon.is_some_and(|daemon| daemon.threads.contains(thread)));
         if has_it { OwnerKind::Daemon } else { OwnerKind::Unknown }
     }
 
@@ -309,7 +311,8 @@ impl Found<'_> {
         if let (Some(named), Some(codex)) = (self.named.codex(), codex)
             && named.process != codex.process
         {
-            warnings.push(format!("--pid leads to another Codex than the session's own, {}", codex.process.pid));
+            warnings
+                .push(format!("--pid leads to another Codex than the session's own, {}", codex.process.pid));
         }
         if choice.is_none() && self.claims.tmux_session.is_some() {
             let why = others.first().map_or("no Codex runs in it", |candidate| candidate.why.as_str());

@@ -127,7 +127,8 @@ async fn adopt(
         threads::release(&mut tx, &session.id, thread, audit).await?;
     }
     let sentence = format!("{} has the thread {thread} now, proved by its {proof}.", session.name);
-    threads::adopt(&mut tx, &session.id, thread, rollout, proof, AuditRow::new("thread_adopted", sentence)).await?;
+    threads::adopt(&mut tx, &session.id, thread, rollout, proof, AuditRow::new("thread_adopted", sentence))
+        .await?;
     tx.commit().await?;
     locate::note(&plane.environment, thread, plane.location())?;
     Ok(Refreshed::Adopted { thread: thread.to_owned() })

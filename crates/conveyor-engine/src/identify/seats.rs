@@ -115,8 +115,10 @@ impl Around {
             }
         }
         match claims.tmux_session.as_deref().filter(|name| !names.contains(*name)) {
-            Some(missing) => Err(Error::not_found(format!("there is no tmux session `{}`", missing.escape_debug()))
-                .hint("list them: tmux list-sessions")),
+            Some(missing) => {
+                Err(Error::not_found(format!("there is no tmux session `{}`", missing.escape_debug()))
+                    .hint("list them: tmux list-sessions"))
+            }
             None => Ok(around),
         }
     }
@@ -141,9 +143,11 @@ impl Around {
             servers.push(Server::named("default", tmpdir));
         }
         let mut seen = Vec::new();
-        servers.retain(|server| !seen.contains(server) && {
-            seen.push(server.clone());
-            true
+        servers.retain(|server| {
+            !seen.contains(server) && {
+                seen.push(server.clone());
+                true
+            }
         });
         servers
     }
@@ -169,8 +173,7 @@ impl Around {
         if pin.program.pid != info.pid {
             return Ok(None);
         }
-        let mut clues =
-            Clues { root_pid: Some(info.pid), pane_title: Some(&info.title), ..Clues::default() };
+        let mut clues = Clues { root_pid: Some(info.pid), pane_title: Some(&info.title), ..Clues::default() };
         let belonging = match discover(&self.processes, &*plane.log, &clues) {
             Ok(belonging) => belonging,
             Err(error) if error.kind == ErrorKind::Ambiguous => unclear(error.message),
@@ -209,12 +212,18 @@ impl Around {
     /// The one pane that is proved to show the thread, else those that may.
     ///
     /// Errors: conflict, when a tmux session was named and the thread is proved to be in another one.
-    pub(super) fn choose(&self, plane: &Plane, sitting: &Sitting<'_>) -> Result<(Option<Choice>, Vec<Candidate>)> {
+    pub(super) fn choose(
+        &self,
+        plane: &Plane,
+        sitting: &Sitting<'_>,
+    ) -> Result<(Option<Choice>, Vec<Candidate>)> {
         let Some(thread) = sitting.thread else { return Ok((None, self.candidates(sitting))) };
         let everywhere: Vec<&Seat> = self.seats.iter().filter(|seat| seat.thread() == Some(thread)).collect();
         let proved: Vec<&Seat> = everywhere.iter().copied().filter(|seat| sitting.is_named(seat)).collect();
         match (proved.as_slice(), everywhere.first()) {
-            ([seat], _) => Ok((Some(chosen(seat, seat.proved().map_or("caller", |(_, how)| how.as_str()))), vec![])),
+            ([seat], _) => {
+                Ok((Some(chosen(seat, seat.proved().map_or("caller", |(_, how)| how.as_str()))), vec![]))
+            }
             ([], Some(other)) => Err(Error::conflict(format!(
                 "the thread {thread} is in the tmux session `{}`, not in the one that was named",
                 other.info.session
@@ -232,7 +241,9 @@ impl Around {
     fn candidates(&self, sitting: &Sitting<'_>) -> Vec<Candidate> {
         let unproved = self.seats.iter().filter(|seat| seat.thread().is_none() && sitting.is_named(seat));
         let same_home = unproved.filter(|seat| {
-            codex_of(&seat.belonging).and_then(|codex| codex.home.as_deref()).is_none_or(|home| home == sitting.home)
+            codex_of(&seat.belonging)
+                .and_then(|codex| codex.home.as_deref())
+                .is_none_or(|home| home == sitting.home)
         });
         same_home.map(Seat::candidate).collect()
     }
@@ -259,7 +270,8 @@ impl Around {
             return None;
         }
         let mut showing = self.seats.iter().filter(|seat| {
-            seat.is_of_daemon(sitting.home) && seat.screen.as_deref().is_some_and(|text| shown::shows(text, &last))
+            seat.is_of_daemon(sitting.home)
+                && seat.screen.as_deref().is_some_and(|text| shown::shows(text, &last))
         });
         let (seat, another) = (showing.next()?, showing.next());
         let tied = if sitting.is_caller { seat.running } else { true };
@@ -271,7 +283,8 @@ impl Seat {
     /// Whether it is an unproved terminal of the shared daemon of this home.
     fn is_of_daemon(&self, home: &Path) -> bool {
         self.thread().is_none()
-            && codex_of(&self.belonging).is_some_and(|codex| codex.daemon && codex.home.as_deref() == Some(home))
+            && codex_of(&self.belonging)
+                .is_some_and(|codex| codex.daemon && codex.home.as_deref() == Some(home))
     }
 }
 

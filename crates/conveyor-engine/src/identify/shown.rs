@@ -55,7 +55,8 @@ fn is_message(lines: &[&str], message: &str) -> bool {
         let text = if row == 0 { line.trim_start_matches('›') } else { line };
         seen.push_str(&squeezed(text));
         if seen.len() >= message.len() {
-            let goes_on = lines.get(row + 1).is_some_and(|next| next.starts_with("  ") && !next.trim().is_empty());
+            let goes_on =
+                lines.get(row + 1).is_some_and(|next| next.starts_with("  ") && !next.trim().is_empty());
             return seen == message && !goes_on;
         }
     }
@@ -71,7 +72,8 @@ pub(super) fn is_unique(message: &str, others: &[BTreeSet<String>]) -> bool {
 mod tests {
     use super::*;
 
-    const SCREEN: &str = "› register this session as the\n  worker\n\n• Working (1s • esc to interrupt)\n\n› Ask Codex\n";
+    const SCREEN: &str =
+        "› register this session as the\n  worker\n\n• Working (1s • esc to interrupt)\n\n› Ask Codex\n";
 
     #[test]
     fn a_message_is_found_however_it_is_broken() {

@@ -66,8 +66,11 @@ fn same_role(session: &Session, role: Role) -> Result<()> {
     if session.role == role {
         return Ok(());
     }
-    Err(Error::conflict(format!("this thread is the {} `{}`, and cannot be a {role} too", session.role, session.name))
-        .hint(format!("if it is to change its role: conveyor deregister {}", session.name)))
+    Err(Error::conflict(format!(
+        "this thread is the {} `{}`, and cannot be a {role} too",
+        session.role, session.name
+    ))
+    .hint(format!("if it is to change its role: conveyor deregister {}", session.name)))
 }
 
 /// Whether it is the terminal of a registered session, which has another thread now: after `/clear`, `/new` or a fork.
@@ -90,10 +93,8 @@ fn same_terminal(session: &Session, identity: &Identity) -> bool {
 }
 
 fn name_in_use(session: &Session) -> Error {
-    Error::conflict(format!("the name `{}` belongs to another active {}", session.name, session.role)).hint(format!(
-        "take another name; or, if that session is over: conveyor deregister {}",
-        session.name
-    ))
+    Error::conflict(format!("the name `{}` belongs to another active {}", session.name, session.role))
+        .hint(format!("take another name; or, if that session is over: conveyor deregister {}", session.name))
 }
 
 /// Whether a session may get the name that follows from a setup code.

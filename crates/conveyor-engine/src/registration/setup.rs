@@ -78,7 +78,8 @@ pub(super) async fn pair(
         [side] => Some(side.clone()),
         several => {
             let names: Vec<&str> = several.iter().map(|one| one.name.as_str()).collect();
-            warnings.push(format!("several could be the other side, so none was bound: {}", names.join(", ")));
+            warnings
+                .push(format!("several could be the other side, so none was bound: {}", names.join(", ")));
             None
         }
     };
@@ -94,7 +95,9 @@ pub(super) async fn pair(
     let mut tx = ledger.write(&plane.actor().await?).await?;
     let task = task(plane, &mut tx, wanted, names, warnings).await?;
     let bound = match (&task, worker, manager) {
-        (Some(task), Some(worker), Some(manager)) => Some(binding::bind(&mut tx, task, worker, manager).await?),
+        (Some(task), Some(worker), Some(manager)) => {
+            Some(binding::bind(&mut tx, task, worker, manager).await?)
+        }
         (Some(_) | None, Some(_) | None, Some(_) | None) => None,
     };
     tx.commit().await?;
@@ -121,7 +124,8 @@ async fn task(
         return Ok(there);
     }
     let goal = wanted.goal.clone().unwrap_or_else(|| {
-        warnings.push("the task has no goal yet: ask the user, then record it with manager-config".to_owned());
+        warnings
+            .push("the task has no goal yet: ask the user, then record it with manager-config".to_owned());
         "to be agreed on with the user".to_owned()
     });
     let id = TaskId::new(plane.clock.uuid_v7());

@@ -2,10 +2,12 @@
 
 pub mod bind;
 pub mod classify;
+pub mod deregister;
 pub mod register_manager;
 pub mod register_worker;
 pub mod session_interrupt;
 pub mod session_nudge;
+pub mod sessions;
 pub mod setup_code;
 pub mod tasks;
 pub mod unbind;
