@@ -24,9 +24,13 @@ pub struct Db {
     pub(crate) place: Arc<str>,
     /// A transaction was left open by somebody who was dropped; it is rolled back before the next one begins.
     pub(crate) unfinished: bool,
-    /// Queries that ran, for tests that ask for their plans.
+    /// A statement has failed: nothing of this transaction may be committed.
+    ///
+    /// PostgreSQL sees to that itself; SQLite would commit the rest.
+    pub(crate) broken: bool,
+    /// Queries that ran, from the moment in which a test asks for their plans.
     #[cfg(feature = "testing")]
-    pub(crate) asked: Vec<String>,
+    pub(crate) asked: Option<Vec<String>>,
 }
 
 /// A failed statement, with what sort of failure it was.
@@ -42,12 +46,14 @@ impl Db {
     /// Runs a statement and returns the number of rows that it changed.
     pub(crate) async fn execute(&mut self, sql: impl Into<Sql>, args: Args) -> Result<u64> {
         let done = sqlx::query_with(AssertSqlSafe(sql.into()), args.0).execute(&mut self.conn).await;
-        Ok(done.map_err(|error| trouble::told(&error, self.engine, &self.place))?.rows_affected())
+        Ok(done.map_err(|error| self.told(&error))?.rows_affected())
     }
 
     #[cfg(feature = "testing")]
     fn note(&mut self, sql: Sql) -> Sql {
-        self.asked.push(sql.clone().into_owned());
+        if let Some(asked) = &mut self.asked {
+            asked.push(sql.clone().into_owned());
+        }
         sql
     }
 
@@ -60,14 +66,14 @@ impl Db {
     /// Runs statements without arguments, several at once if need be, without keeping them prepared.
     pub(crate) async fn script(&mut self, sql: impl Into<Sql>) -> Result<()> {
         let done = sqlx::raw_sql(AssertSqlSafe(sql.into())).execute(&mut self.conn).await;
-        done.map(drop).map_err(|error| trouble::told(&error, self.engine, &self.place))
+        done.map(drop).map_err(|error| self.told(&error))
     }
 
     /// All rows of a query.
     pub(crate) async fn all<R: Row>(&mut self, sql: impl Into<Sql>, args: Args) -> Result<Vec<R>> {
         let sql = self.note(sql.into());
         let rows = sqlx::query_with(AssertSqlSafe(sql), args.0).fetch_all(&mut self.conn).await;
-        let rows = rows.map_err(|error| trouble::told(&error, self.engine, &self.place))?;
+        let rows = rows.map_err(|error| self.told(&error))?;
         rows.iter().map(|row| R::read_at(row, 0)).collect()
     }
 
@@ -75,7 +81,7 @@ impl Db {
     pub(crate) async fn one<R: Row>(&mut self, sql: impl Into<Sql>, args: Args) -> Result<Option<R>> {
         let sql = self.note(sql.into());
         let row = sqlx::query_with(AssertSqlSafe(sql), args.0).fetch_optional(&mut self.conn).await;
-        let row = row.map_err(|error| trouble::told(&error, self.engine, &self.place))?;
+        let row = row.map_err(|error| self.told(&error))?;
         row.as_ref().map(|row| R::read_at(row, 0)).transpose()
     }
 
@@ -104,6 +110,11 @@ impl Db {
             Ok(None) => Ok(None),
             Err(error) => Err(self.failure(&error)),
         }
+    }
+
+    fn told(&mut self, error: &sqlx::Error) -> Error {
+        self.broken = true;
+        trouble::told(error, self.engine, &self.place)
     }
 
     fn failure(&self, error: &sqlx::Error) -> Failure {

@@ -183,7 +183,7 @@ impl Ledger {
         loop {
             let mut db = Arc::clone(&self.inner.db).lock_owned().await;
             if let Some((head, now)) = engine::begin_write(&mut db, &*self.inner.clock).await? {
-                db.unfinished = true;
+                (db.unfinished, db.broken) = (true, false);
                 return Ok(Tx::new(self.clone(), db, actor, head, now));
             }
             if Instant::now() >= deadline {
@@ -264,8 +264,9 @@ pub(crate) fn connection(location: &Location, conn: AnyConnection) -> Db {
         engine: Engine::of(location),
         place: location.to_string().into(),
         unfinished: false,
+        broken: false,
         #[cfg(feature = "testing")]
-        asked: Vec::new(),
+        asked: None,
     }
 }
 

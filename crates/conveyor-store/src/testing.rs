@@ -103,14 +103,15 @@ pub async fn upgrade(place: &Place, version: i64, step: &'static str) -> Result<
     schema::migrate(&mut db, place.location.path(), &steps, SystemClock.now()).await
 }
 
-/// How SQLite answers each query that ran on this connection since the last call: the lines of its plans.
+/// How SQLite answers each query that ran on this connection since the last call: the lines of its plans. The first call
+/// only begins to listen.
 pub async fn plans(db: &mut Db) -> Result<Vec<(String, Vec<String>)>> {
     let mut plans = Vec::new();
-    for sql in std::mem::take(&mut db.asked) {
+    for sql in db.asked.take().unwrap_or_default() {
         let steps: Vec<Step> = db.all(format!("EXPLAIN QUERY PLAN {sql}"), Args::default()).await?;
         plans.push((sql, steps.into_iter().map(|Step(detail)| detail).collect()));
     }
-    db.asked.clear();
+    db.asked = Some(Vec::new());
     Ok(plans)
 }
 

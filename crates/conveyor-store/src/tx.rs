@@ -369,11 +369,15 @@ impl Tx {
     /// Makes the change durable and rings the bell, unless only heartbeats or telemetry were written. A transaction
     /// that changed nothing writes nothing.
     ///
-    /// A change without an audit row is a defect of the caller's and is refused.
+    /// Refused, and rolled back: a change without an audit row, which is a defect of the caller's; and any change after a
+    /// statement failed, so that a caller that went on after an error does the same on both engines.
     pub async fn commit(mut self) -> Result<()> {
         let told = self.head.seq > self.begun;
         if self.changed && !told {
             return Err(Error::ledger("a change without an audit row was rolled back; please report this"));
+        }
+        if self.broken {
+            return Err(Error::ledger("a change of which a part had failed was rolled back"));
         }
         if !told && !self.whispered {
             self.roll_back_now().await;

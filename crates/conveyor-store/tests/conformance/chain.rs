@@ -129,6 +129,22 @@ pub(crate) async fn a_change_without_an_audit_row_is_refused(place: &Place) {
     assert_eq!(conveyor_store::turns::get(&mut db, &w.worker.id).await.unwrap(), None);
 }
 
+pub(crate) async fn a_change_goes_in_wholly_or_not_at_all(place: &Place) {
+    let ledger = place.open().await.unwrap();
+    let mut tx = begin(&ledger).await;
+    let first = world::task(&mut tx, "t").await;
+    let twin = tasks::Task { id: conveyor_model::ids::TaskId::new(tx.clock().uuid_v7()), ..first };
+    assert_eq!(tasks::insert(&mut tx, twin, told()).await.unwrap_err().kind, ErrorKind::Conflict);
+    assert_eq!(
+        tx.commit().await.unwrap_err().kind,
+        ErrorKind::Ledger,
+        "nobody goes on after a failed statement"
+    );
+    assert_eq!(tasks::list(&mut ledger.read().await.unwrap(), false, 10).await.unwrap(), []);
+    commit_one(&ledger, "the next one is whole").await;
+    assert_eq!(rows(&ledger).await.len(), 1);
+}
+
 pub(crate) async fn a_dropped_change_leaves_nothing(place: &Place) {
     let ledger = place.open().await.unwrap();
     let mut tx = begin(&ledger).await;
