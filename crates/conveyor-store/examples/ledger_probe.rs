@@ -167,6 +167,7 @@ async fn bench(location: &Location, rows: i64) -> Result<String> {
         tx.commit().await?;
     }
     let seconds = begun.elapsed().as_secs_f64();
+    ledger.close().await;
     Ok(format!("{rows} events in {seconds:.3} s: {:.0} a second", rows as f64 / seconds))
 }
 

@@ -232,7 +232,8 @@ impl Ledger {
     /// Closes the connection and waits until that is done, unless a clone is still in use.
     ///
     /// The last process that closes a ledger in a file takes its write-ahead log with it, which costs two writes to the
-    /// disk. A process that just ends leaves the log to the next one; nothing is lost either way.
+    /// disk. A process that just ends leaves the log behind: nothing is lost, but each later opening reads the whole log
+    /// (up to 4 MiB) until somebody closes in order, so a short-lived process that wrote should close.
     pub async fn close(self) {
         let Some(inner) = Arc::into_inner(self.inner) else { return };
         let Some(db) = Arc::into_inner(inner.db) else { return };
