@@ -32,8 +32,15 @@ pub struct Scenario {
     /// What stands before the composer, or is configured.
     #[serde(default)]
     pub setup: Setup,
+    /// A trap that depends on the machine's load has to be seen once in so many tries, each with a fresh agent.
+    #[serde(default = "one")]
+    pub tries: u32,
     /// In order.
     pub steps: Vec<Step>,
+}
+
+const fn one() -> u32 {
+    1
 }
 
 /// How the agent is started.
@@ -107,6 +114,10 @@ pub fn read(path: &Path) -> anyhow::Result<Scenario> {
 
 /// Runs a scenario against the real Codex 0.169, embedded. `sim` is the `conveyor-sim` program, for its MCP server.
 pub fn run_on_codex(scenario: &Scenario, sim: &Path) -> anyhow::Result<()> {
+    scenario.until_seen(|| try_codex(scenario, sim))
+}
+
+fn try_codex(scenario: &Scenario, sim: &Path) -> anyhow::Result<()> {
     let codex = Codex::launch(Flavour::Embedded, &options(scenario.setup, sim))?;
     if !scenario.setup.has_start_dialog() {
         codex.wait_idle()?;
@@ -116,6 +127,10 @@ pub fn run_on_codex(scenario: &Scenario, sim: &Path) -> anyhow::Result<()> {
 
 /// Runs a scenario against the simulated agent, the program `sim`, in a real pane.
 pub fn run_on_sim(scenario: &Scenario, sim: &Path) -> anyhow::Result<()> {
+    scenario.until_seen(|| try_sim(scenario, sim))
+}
+
+fn try_sim(scenario: &Scenario, sim: &Path) -> anyhow::Result<()> {
     let agent = SimAgent::start(sim, scenario.setup.sim_args(), scenario.setup == Setup::Git)?;
     if !scenario.setup.has_start_dialog() {
         agent.tmux.wait_screen(&agent.pane, SOON, "an empty composer", codex::is_idle)?;
@@ -154,6 +169,20 @@ impl SimAgent {
     /// The stage that it is on.
     pub fn stage(&self) -> Stage<'_> {
         Stage { tmux: &self.tmux, pane: &self.pane, home: &self.home, work: &self.work }
+    }
+}
+
+impl Scenario {
+    /// Tries until it is seen or the tries are used up.
+    fn until_seen(&self, mut attempt: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let mut done = attempt();
+        for _ in 1..self.tries {
+            if done.is_ok() {
+                break;
+            }
+            done = attempt();
+        }
+        done
     }
 }
 

@@ -115,13 +115,13 @@ impl Composer {
     }
 
     /// Moves the cursor to the end.
-    pub(super) fn to_end(&mut self) {
+    pub(super) fn go_to_end(&mut self) {
         self.pieces.append(&mut self.behind);
     }
 
     /// Moves the cursor to the start, where Codex leaves it when it gives a refused command back: measured.
-    pub(super) fn to_start(&mut self) {
-        self.to_end();
+    pub(super) fn go_to_start(&mut self) {
+        self.go_to_end();
         self.behind = std::mem::take(&mut self.pieces);
     }
 

@@ -68,7 +68,7 @@ impl Agent {
             Input::Escape => self.escape(escaped),
             Input::Ctrl('c') => self.ctrl_c(),
             Input::Ctrl('u') => self.composer.kill_line(),
-            Input::Ctrl('e') => self.composer.to_end(),
+            Input::Ctrl('e') => self.composer.go_to_end(),
             Input::Ctrl('j') => self.composer.put('\n'),
             Input::Backspace => self.composer.backspace(),
             Input::Ctrl(_) | Input::Up | Input::Down | Input::Other | Input::Paste(_) => {}
@@ -155,7 +155,7 @@ impl Agent {
             ));
             self.show("");
             self.composer.restore(text);
-            self.composer.to_start();
+            self.composer.go_to_start();
         } else {
             self.write_history(text);
             self.start_turn(text);
