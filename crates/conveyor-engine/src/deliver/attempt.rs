@@ -50,7 +50,6 @@ pub(super) struct Attempt<'a> {
     pub(super) session: Session,
     pub(super) pin: Pin,
     pub(super) delivery: Delivery,
-    pressed: bool,
     _lock: PaneLock,
 }
 
@@ -87,14 +86,14 @@ impl<'a> Attempt<'a> {
         };
         let locks = plane.state_dir()?.join("locks");
         let lock = PaneLock::acquire(&locks, &pin, limits::PANE_LOCK).await?;
-        Ok(Some(Self { plane, holder, until, session, pin, delivery, pressed: false, _lock: lock }))
+        Ok(Some(Self { plane, holder, until, session, pin, delivery, _lock: lock }))
     }
 
     /// Carries a message as far as it goes.
     pub(super) async fn message(&mut self) -> Result<Option<Wait>> {
         loop {
             ingest::session(self.plane, &self.session).await?;
-            if !self.reload().await? || self.is_far_enough() {
+            if !self.reload().await? {
                 return Ok(None);
             }
             let buffer = look::withdraw(&*self.plane.mux, &self.pin, &self.delivery).await?;
@@ -172,9 +171,15 @@ impl<'a> Attempt<'a> {
                 let audit = AuditRow::new("delivery_submitted", sentence)
                     .payload(json!({ "row": format!("{row:?}") }));
                 let change = Change { keep_lease: true, ..Change::default() };
-                self.pressed = true;
-                let held = self.advance(Stage::Submitted, change, audit, |_| None).await?;
-                Ok(if held { Round::Again } else { Round::End(None) })
+                if !self.advance(Stage::Submitted, change, audit, |_| None).await? {
+                    return Ok(Round::End(None));
+                }
+                // Whoever wants no more gives the lease back at once, so that the next look is not kept waiting by it.
+                if self.until.stage == Stage::Submitted {
+                    self.give_back(row, Wait::NotYet).await?;
+                    return Ok(Round::End(None));
+                }
+                Ok(Round::Again)
             }
         }
     }
@@ -210,7 +215,7 @@ impl<'a> Attempt<'a> {
     /// Gives the lease back, to be tried again when something changes or a while has passed.
     async fn give_back(&mut self, row: Row, wait: Wait) -> Result<Round> {
         let mut tx = self.plane.ledger().await?.write(&self.actor()).await?;
-        let again = tx.now().plus(pause(wait, self.delivery.attempts));
+        let again = tx.now().plus(pause(wait, &self.delivery));
         let sentence = format!("{} waits: {}.", self.delivery.id, words(wait));
         let audit = AuditRow::new("delivery_waits", sentence)
             .session(&self.session.id)
@@ -281,13 +286,6 @@ impl<'a> Attempt<'a> {
         Ok(ours && !self.delivery.state.is_settled())
     }
 
-    /// Whether the caller wants no more: the submit key went out, and that is enough.
-    ///
-    /// What a predecessor submitted is looked at even for such a caller: the look is what it came for.
-    fn is_far_enough(&self) -> bool {
-        self.pressed && self.until.stage == Stage::Submitted && self.delivery.state == Stage::Submitted
-    }
-
     /// Whether the caller still waits for the proof of what was submitted.
     async fn is_patient(&self) -> Result<bool> {
         let waited = match self.delivery.submitted_at {
@@ -351,12 +349,13 @@ async fn into_inbox(plane: &Plane, holder: &Holder, delivery: &Delivery) -> Resu
 }
 
 /// How long nobody looks again, unless something changes: doubling with each attempt, up to half a minute.
-fn pause(wait: Wait, attempts: i64) -> Duration {
+fn pause(wait: Wait, delivery: &Delivery) -> Duration {
     match wait {
+        Wait::NotYet if delivery.state == Stage::Submitted => limits::RECORD_EXPECTED,
         Wait::NotYet => limits::LOOK_AGAIN,
         Wait::SecondLook => limits::UNPROVED_LOOKS_APART,
         Wait::Queued | Wait::Draft | Wait::Screen(_) | Wait::CopyMode | Wait::Popup | Wait::TurnRunning => {
-            let doubled = Duration::from_secs(1 << attempts.clamp(0, 5));
+            let doubled = Duration::from_secs(1 << delivery.attempts.clamp(0, 5));
             doubled.min(limits::LOOK_GAP_MAX)
         }
     }
