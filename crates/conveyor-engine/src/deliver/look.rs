@@ -9,6 +9,7 @@ use conveyor_model::delivery::Composer;
 use conveyor_model::delivery::Sight;
 use conveyor_model::delivery::Stage;
 use conveyor_model::delivery::Target;
+use conveyor_model::limits;
 use conveyor_model::pane;
 use conveyor_model::pane::Classification;
 use conveyor_model::pane::OwnText;
@@ -134,9 +135,21 @@ fn composer(seen: &Classification, delivery: &Delivery) -> Composer {
         pane::Composer::Empty => Composer::Empty,
         pane::Composer::None => Composer::Hidden,
         pane::Composer::Draft(_) if seen.holds_exactly(&own_text(delivery)) => Composer::Ours,
+        pane::Composer::Draft(_) if is_hidden(delivery) && seen.holds_exactly(&label_alone(delivery)) => Composer::Ours,
         pane::Composer::Draft(text) if text.contains(&delivery.token) => Composer::OursAndForeign,
         pane::Composer::Draft(_) => Composer::Foreign,
     }
+}
+
+/// Whether the composer may hold a body without showing it: until the next key, Codex shows only the label when label
+/// and a body of over 1,000 characters arrive in one read of the terminal (measured; it is submitted whole).
+fn is_hidden(delivery: &Delivery) -> bool {
+    wire::body(&delivery.body).chars().count() > limits::PASTE_SHOWN_CHARS
+}
+
+/// The label without its body.
+fn label_alone(delivery: &Delivery) -> OwnText {
+    OwnText { token: delivery.token.clone(), body: String::new() }
 }
 
 /// A delivery's text as it may lie unsent in a composer.
