@@ -148,6 +148,14 @@ impl Plane {
         self.reading.get().and_then(Option::as_ref).is_none_or(Ledger::read_is_sound)
     }
 
+    /// Closes what is open. A writer that goes without this leaves a journal that each later opening reads again.
+    pub async fn close(self) {
+        let reading = self.reading.into_inner().flatten();
+        for ledger in [self.writing.into_inner(), reading].into_iter().flatten() {
+            ledger.close().await;
+        }
+    }
+
     /// The location, for children and commands that must name it.
     pub fn location(&self) -> &Location {
         &self.located.location

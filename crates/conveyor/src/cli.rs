@@ -12,6 +12,7 @@ use clap::Command;
 use conveyor_engine::Environment;
 use conveyor_engine::Plane;
 use conveyor_engine::VERBS;
+use conveyor_engine::verb::Answer;
 use conveyor_engine::verb::Entry;
 use conveyor_model::Error;
 use conveyor_model::Result;
@@ -122,22 +123,38 @@ fn call(program: &'static str, verb: &'static Entry, matches: &ArgMatches) -> Ex
 }
 
 /// Runs the verb to its end, or until a signal says otherwise.
-fn answer(
-    verb: &Entry,
-    matches: &ArgMatches,
-    environment: Environment,
-) -> Result<conveyor_engine::verb::Answer> {
+fn answer(verb: &Entry, matches: &ArgMatches, environment: Environment) -> Result<Answer> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Error::environment(format!("the runtime cannot start: {error}")))?;
     let db = matches.get_one::<String>("db").map(String::as_str);
-    let answer = runtime.block_on(async {
-        let plane = Plane::open(environment, db)?;
-        conveyor_engine::caller::authorise(&plane.caller, verb)?;
-        signals::until_stopped(&plane, (verb.from_args)(&plane, matches)).await
-    });
+    let answer = runtime.block_on(until_sound(verb, matches, &environment, db));
     runtime.shutdown_background();
     let _ = std::io::stdout().flush();
     answer
+}
+
+/// How often a read is tried again because a writer came by while the file was read without any lock.
+const UNSOUND_READS: usize = 3;
+
+/// Runs the verb; again when what it read was changed under it. Only a verb that changes nothing can meet that.
+async fn until_sound(
+    verb: &Entry,
+    matches: &ArgMatches,
+    environment: &Environment,
+    db: Option<&str>,
+) -> Result<Answer> {
+    for _ in 0..UNSOUND_READS {
+        let plane = Plane::open(environment.clone(), db)?;
+        conveyor_engine::caller::admit(&plane, verb).await?;
+        let answer = signals::until_stopped(&plane, (verb.from_args)(&plane, matches)).await;
+        let sound = plane.read_is_sound();
+        plane.close().await;
+        if sound {
+            return answer;
+        }
+    }
+    Err(Error::ledger("the ledger changed again and again while it was read")
+        .hint("run the same command again"))
 }
