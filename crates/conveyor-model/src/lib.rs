@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod delivery;
 pub mod error;
+pub mod glance;
 pub mod ids;
 pub mod limits;
 pub mod name;

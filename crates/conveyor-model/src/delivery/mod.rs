@@ -7,6 +7,7 @@
 mod decide;
 mod kind;
 mod stage;
+mod wish;
 
 pub use decide::Buffer;
 pub use decide::Composer;
@@ -20,3 +21,6 @@ pub use kind::Kind;
 pub use kind::Transport;
 pub use stage::Coarse;
 pub use stage::Stage;
+pub use wish::Asked;
+pub use wish::Wish;
+pub use wish::may;
