@@ -6,6 +6,7 @@ pub mod binding;
 pub mod caller;
 pub mod deliver;
 pub mod environment;
+pub mod glance;
 mod growth;
 pub mod identify;
 pub mod ingest;
@@ -20,6 +21,7 @@ pub mod table;
 mod testing;
 pub mod verb;
 pub mod verbs;
+mod waiting;
 
 pub use caller::Caller;
 pub use environment::Environment;

@@ -6,15 +6,19 @@ use crate::verbs;
 /// All verbs, in the order in which each heading of the help lists them.
 #[rustfmt::skip]
 pub static VERBS: &[Entry] = &[
+    Entry::of::<verbs::attention::Attention>(),
     Entry::of::<verbs::bind::Bind>(),
     Entry::of::<verbs::classify::Classify>(),
+    Entry::of::<verbs::commands::Commands>(),
     Entry::of::<verbs::deregister::Deregister>(),
+    Entry::of::<verbs::discover::Discover>(),
     Entry::of::<verbs::register_manager::RegisterManager>(),
     Entry::of::<verbs::register_worker::RegisterWorker>(),
     Entry::of::<verbs::session_interrupt::SessionInterrupt>(),
     Entry::of::<verbs::session_nudge::SessionNudge>(),
     Entry::of::<verbs::sessions::Sessions>(),
     Entry::of::<verbs::setup_code::SetupCode>(),
+    Entry::of::<verbs::status::Status>(),
     Entry::of::<verbs::tasks::Tasks>(),
     Entry::of::<verbs::unbind::Unbind>(),
 ];

@@ -1,13 +1,17 @@
 //! The verbs, one file each, named as the user types them.
 
+pub mod attention;
 pub mod bind;
 pub mod classify;
+pub mod commands;
 pub mod deregister;
+pub mod discover;
 pub mod register_manager;
 pub mod register_worker;
 pub mod session_interrupt;
 pub mod session_nudge;
 pub mod sessions;
 pub mod setup_code;
+pub mod status;
 pub mod tasks;
 pub mod unbind;

@@ -13,8 +13,7 @@ macro_rules! words {
     ($(#[$doc:meta])* $name:ident, $what:literal { $($(#[$vdoc:meta])* $variant:ident = $word:literal),* $(,)? }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-        #[serde(rename_all = "snake_case")]
-        pub enum $name { $($(#[$vdoc])* $variant),* }
+        pub enum $name { $($(#[$vdoc])* #[serde(rename = $word)] $variant),* }
 
         impl $name {
             /// All of them.
@@ -97,9 +96,11 @@ mod tests {
     fn words_convert_both_ways() {
         for kind in Kind::ALL {
             assert_eq!(kind.as_str().parse::<Kind>().unwrap(), *kind);
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
         }
         for transport in Transport::ALL {
             assert_eq!(transport.as_str().parse::<Transport>().unwrap(), *transport);
+            assert_eq!(serde_json::to_value(transport).unwrap(), transport.as_str());
         }
         assert!("shout".parse::<Kind>().is_err());
     }
