@@ -31,16 +31,19 @@ pub struct Lease {
 /// Leases the delivery that is due for a target: the oldest that is open.
 ///
 /// `None` when there is none, when it is not available yet, or when somebody holds it: order is kept, nothing overtakes. A
-/// delivery that was submitted and waits for its record does not hold up the next one.
+/// delivery that was submitted and waits for its record does not hold up the next one, nor does one that lies in the
+/// inbox, nor one whose sender put it off to a later time.
 pub async fn lease_next(
     tx: &mut Tx,
     target: &SessionId,
     dispatcher: &str,
     lasting: Duration,
 ) -> Result<Option<Lease>> {
+    let now = tx.now();
     let rest = "WHERE target_session_id = $1 AND state IN ('pending', 'leased', 'effect_started', 'submitted') \
-                AND state <> 'submitted' ORDER BY seq LIMIT 1";
-    match tx.one::<Delivery>(Delivery::select(rest), args![target]).await? {
+                AND state <> 'submitted' AND inbox_at IS NULL \
+                AND NOT (state = 'pending' AND attempts = 0 AND available_at > $2) ORDER BY seq LIMIT 1";
+    match tx.one::<Delivery>(Delivery::select(rest), args![target, &now]).await? {
         Some(oldest) => take(tx, oldest, dispatcher, lasting).await,
         None => Ok(None),
     }
@@ -116,13 +119,15 @@ pub async fn release(
     Ok(released)
 }
 
-/// The targets on a host for which something is open and may be acted on now. Each is to be asked with [`lease_next`].
+/// The targets on a host for which something is to be typed and may be acted on now. Each is to be asked with
+/// [`lease_next`].
 ///
 /// Costs what is open, not what ever was.
 pub async fn ready_targets(db: &mut Db, host: &str, now: Timestamp) -> Result<Vec<SessionId>> {
     let sql = "SELECT target_session_id FROM deliveries \
                WHERE host = $1 AND state IN ('pending', 'leased', 'effect_started', 'submitted') \
                AND state <> 'submitted' AND target_session_id IS NOT NULL AND available_at <= $2 \
+               AND inbox_at IS NULL AND NOT (state = 'pending' AND transport = 'pull_required') \
                AND (leased_until IS NULL OR leased_until <= $2) \
                GROUP BY target_session_id ORDER BY min(seq)";
     db.values(sql, args![&host.to_owned(), &now]).await
@@ -131,7 +136,24 @@ pub async fn ready_targets(db: &mut Db, host: &str, now: Timestamp) -> Result<Ve
 /// Submitted deliveries on a host that nobody watches at the moment: each is to be taken with [`lease`] and looked for.
 pub async fn unwatched(db: &mut Db, host: &str, now: Timestamp, limit: u32) -> Result<Vec<Delivery>> {
     let rest = "WHERE host = $1 AND state IN ('pending', 'leased', 'effect_started', 'submitted') \
-                AND state = 'submitted' AND (leased_until IS NULL OR leased_until <= $2) ORDER BY seq LIMIT $3";
+                AND state = 'submitted' AND (leased_until <= $2 OR (leased_until IS NULL AND available_at <= $2)) \
+                ORDER BY seq LIMIT $3";
+    db.all(Delivery::select(rest), args![&host.to_owned(), &now, &i64::from(limit)]).await
+}
+
+/// What is due on a host and only has to be put into its target's inbox, or still has no target.
+pub async fn unrouted(db: &mut Db, host: &str, now: Timestamp, limit: u32) -> Result<Vec<Delivery>> {
+    let rest = "WHERE host = $1 AND state IN ('pending', 'leased', 'effect_started', 'submitted') \
+                AND state = 'pending' AND (transport = 'pull_required' OR target_session_id IS NULL) \
+                AND inbox_at IS NULL AND available_at <= $2 AND attempts < max_attempts ORDER BY seq LIMIT $3";
+    db.all(Delivery::select(rest), args![&host.to_owned(), &now, &i64::from(limit)]).await
+}
+
+/// What is due on a host and may not be tried any more.
+pub async fn spent(db: &mut Db, host: &str, now: Timestamp, limit: u32) -> Result<Vec<Delivery>> {
+    let rest = "WHERE host = $1 AND state IN ('pending', 'leased', 'effect_started', 'submitted') \
+                AND state = 'pending' AND inbox_at IS NULL AND available_at <= $2 AND attempts >= max_attempts \
+                ORDER BY seq LIMIT $3";
     db.all(Delivery::select(rest), args![&host.to_owned(), &now, &i64::from(limit)]).await
 }
 
@@ -142,11 +164,16 @@ pub async fn overdue(db: &mut Db, host: &str, now: Timestamp, limit: u32) -> Res
     db.all(Delivery::select(rest), args![&host.to_owned(), &now, &i64::from(limit)]).await
 }
 
-/// When something of a host becomes due that is not due now: the next `available_at` or the end of the next lease.
+/// When something of a host becomes due that is not due now: the next `available_at`, the end of the next lease, or the
+/// end of what nobody began in time.
 pub async fn next_due(db: &mut Db, host: &str, now: Timestamp) -> Result<Option<Timestamp>> {
     let sql = "SELECT min(due) FROM (\
                SELECT CASE WHEN leased_until IS NULL THEN available_at ELSE leased_until END AS due FROM deliveries \
-               WHERE host = $1 AND state IN ('pending', 'leased', 'effect_started', 'submitted')) moments \
+               WHERE host = $1 AND state IN ('pending', 'leased', 'effect_started', 'submitted') \
+               AND inbox_at IS NULL \
+               UNION ALL SELECT expires_at AS due FROM deliveries \
+               WHERE host = $1 AND state IN ('pending', 'leased', 'effect_started', 'submitted') \
+               AND state = 'pending' AND expires_at IS NOT NULL) moments \
                WHERE due > $2";
     let due: Option<Option<Timestamp>> = db.value(sql, args![&host.to_owned(), &now]).await?;
     Ok(due.flatten())
