@@ -12,13 +12,22 @@ use crate::Plane;
 
 /// A delivery to a session, not stored yet. Its text is the wire text already.
 pub fn new(plane: &Plane, kind: Kind, target: &Session, text: &str) -> NewDelivery {
+    let mut new = unaddressed(plane, kind, text);
+    new.transport = transport(target);
+    new.host.clone_from(&target.host);
+    new.target = Some(target.id.clone());
+    new
+}
+
+/// The same to whom its task will be bound to when it is carried out.
+pub fn unaddressed(plane: &Plane, kind: Kind, text: &str) -> NewDelivery {
     let id = DeliveryId::new(plane.clock.uuid_v7());
     let token = wire::token(plane.clock.random());
     let body = wire::wire_text(text);
-    let mut new = NewDelivery::new(id, token, kind.as_str(), transport(target), target.host.clone());
+    let host = plane.environment.host.clone();
+    let mut new = NewDelivery::new(id, token, kind.as_str(), Transport::Pull, host);
     new.wire_digest = kind.is_message().then(|| wire::digest(&body));
     new.body = body;
-    new.target = Some(target.id.clone());
     new
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
@@ -46,7 +47,21 @@ pub struct Plane {
     reading: OnceCell<Option<Ledger>>,
     stop: watch::Sender<bool>,
     graceful: AtomicBool,
+    listener: OnceLock<Listener>,
+    told: AtomicBool,
 }
+
+/// What a verb that runs for long tells while it runs: the same thing for a program and for a person.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// For a program.
+    pub json: serde_json::Value,
+    /// For a person, in one line.
+    pub text: String,
+}
+
+/// Takes what a verb tells while it runs; the face prints it.
+pub type Listener = Box<dyn Fn(&Told) + Send + Sync>;
 
 /// The four effects, real unless a test says otherwise.
 pub struct Effects {
@@ -101,6 +116,8 @@ impl Plane {
             reading: OnceCell::new(),
             stop: watch::Sender::new(false),
             graceful: AtomicBool::new(false),
+            listener: OnceLock::new(),
+            told: AtomicBool::new(false),
         })
     }
 
@@ -190,6 +207,29 @@ impl Plane {
     /// Whether the running verb ends by itself when it is asked to.
     pub fn ends_gracefully(&self) -> bool {
         self.graceful.load(Ordering::Relaxed)
+    }
+
+    /// Whether the running verb was asked to end.
+    pub fn is_asked_to_stop(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    /// Has what the verb tells while it runs handed to `listener`. Only the first listener is kept.
+    pub fn listen(&self, listener: Listener) {
+        let _ = self.listener.set(listener);
+    }
+
+    /// Tells something before the report.
+    pub fn tell(&self, told: &Told) {
+        if let Some(listener) = self.listener.get() {
+            self.told.store(true, Ordering::Relaxed);
+            listener(told);
+        }
+    }
+
+    /// Whether anything was told before the report, which then is one more line.
+    pub fn has_told(&self) -> bool {
+        self.told.load(Ordering::Relaxed)
     }
 
     /// Who stands in the audit rows of what this call changes: the caller's session, as far as it is known.

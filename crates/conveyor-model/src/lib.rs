@@ -12,6 +12,7 @@ pub mod limits;
 pub mod name;
 pub mod negotiation;
 pub mod pane;
+pub mod permission;
 pub mod prompt;
 pub mod redact;
 pub mod rollout;

@@ -97,3 +97,22 @@ pub const MCP_LEDGERS: usize = 4;
 /// How long an MCP server keeps a ledger open that nobody asks for. There is a server for each agent, and PostgreSQL
 /// by default has 100 connections.
 pub const MCP_LEDGER_IDLE: Duration = Duration::from_mins(1);
+
+/// How long a dispatcher works on one target before it turns to others; never longer than its lease. Each step inside has
+/// a limit of its own; this is for what hangs all the same.
+pub const TARGET_TIME: Duration = Duration::from_secs(30);
+
+/// Before a dispatcher tries again what failed for a reason outside of the delivery, such as a busy ledger.
+pub const DISPATCH_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest gap between two searches for a rollout that does not exist yet: a search reads whole folders.
+pub const ROLLOUT_SEARCH_MAX: Duration = Duration::from_mins(1);
+
+/// Sessions that one dispatcher follows at most.
+pub const FOLLOWED_SESSIONS: u32 = 10_000;
+
+/// Size of a detached dispatcher's log at which it is turned over, in bytes; one older log is kept.
+pub const DISPATCH_LOG_BYTES: u64 = 4 * 1024 * 1024;
+
+/// How long a detached dispatcher is given to prove that it lives, or to end when it is asked to.
+pub const DISPATCH_PROOF: Duration = Duration::from_secs(10);

@@ -21,6 +21,7 @@ use crate::help;
 use crate::mcp;
 use crate::output;
 use crate::output::Chosen;
+use crate::output::Shown;
 use crate::signals;
 
 /// Runs the program with these arguments; the first is its own name.
@@ -112,24 +113,28 @@ fn call(program: &'static str, verb: &'static Entry, matches: &ArgMatches) -> Ex
     let flag = |id: &str| matches.try_get_one::<bool>(id).ok().flatten().copied().unwrap_or(false);
     let environment = match Environment::capture() {
         Ok(environment) => environment,
-        Err(error) => return output::fail(program, output::Shown::Text, &error),
+        Err(error) => return output::fail(program, Shown::Text, &error),
     };
     let chosen = Chosen { json: flag("json"), text: flag("as-text") };
     let shown = output::shown(chosen, verb.form, &environment);
-    match answer(verb, matches, environment) {
-        Ok(answer) => output::show(shown, &answer),
+    match answer(verb, matches, environment, shown) {
+        Ok((answer, true)) if shown == Shown::Json => output::print(&format!("{}\n", answer.json)),
+        Ok((answer, _)) => output::show(shown, &answer),
         Err(error) => output::fail(program, shown, &error),
     }
 }
 
+/// An answer, and whether anything was printed before it, one line each: then the answer is one more line.
+type Answered = (Answer, bool);
+
 /// Runs the verb to its end, or until a signal says otherwise.
-fn answer(verb: &Entry, matches: &ArgMatches, environment: Environment) -> Result<Answer> {
+fn answer(verb: &Entry, matches: &ArgMatches, environment: Environment, shown: Shown) -> Result<Answered> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Error::environment(format!("the runtime cannot start: {error}")))?;
     let db = matches.get_one::<String>("db").map(String::as_str);
-    let answer = runtime.block_on(until_sound(verb, matches, &environment, db));
+    let answer = runtime.block_on(until_sound(verb, matches, &environment, db, shown));
     runtime.shutdown_background();
     let _ = std::io::stdout().flush();
     answer
@@ -144,15 +149,17 @@ async fn until_sound(
     matches: &ArgMatches,
     environment: &Environment,
     db: Option<&str>,
-) -> Result<Answer> {
+    shown: Shown,
+) -> Result<Answered> {
     for _ in 0..UNSOUND_READS {
         let plane = Plane::open(environment.clone(), db)?;
         conveyor_engine::caller::admit(&plane, verb).await?;
+        plane.listen(Box::new(move |told| output::tell(shown, told)));
         let answer = signals::until_stopped(&plane, (verb.from_args)(&plane, matches)).await;
         let sound = plane.read_is_sound();
         plane.close().await;
         if sound {
-            return answer;
+            return answer.map(|answer| (answer, plane.has_told()));
         }
     }
     Err(Error::ledger("the ledger changed again and again while it was read")

@@ -6,9 +6,11 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use conveyor_engine::Environment;
+use conveyor_engine::plane::Told;
 use conveyor_engine::verb::Answer;
 use conveyor_engine::verb::Form;
 use conveyor_model::Error;
+use conveyor_model::redact::redact;
 use conveyor_model::redact::redact_text;
 use serde_json::Value;
 
@@ -53,6 +55,18 @@ pub(crate) fn show(shown: Shown, answer: &Answer) -> ExitCode {
     };
     let printed = print(&text);
     if printed == ExitCode::SUCCESS { ExitCode::from(answer.exit_code) } else { printed }
+}
+
+/// Prints what a verb tells while it runs, in one line.
+pub(crate) fn tell(shown: Shown, told: &Told) {
+    let mut json = told.json.clone();
+    redact(&mut json);
+    let line = match shown {
+        Shown::Json => json.to_string(),
+        Shown::Text => clean(&told.text).replace('\n', " "),
+    };
+    // A reader that went away has what it wanted; the work goes on.
+    let _ = print(&format!("{line}\n"));
 }
 
 /// Prints a text. A reader that closed the pipe has what it wanted: that ends quietly.

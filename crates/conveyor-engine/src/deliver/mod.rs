@@ -14,12 +14,15 @@ use conveyor_model::delivery::Stage;
 use conveyor_model::delivery::Wait;
 use conveyor_model::ids::DeliveryId;
 use conveyor_model::limits;
+use conveyor_store::AuditRow;
 use conveyor_store::deliveries;
 use conveyor_store::deliveries::Delivery;
 
 use self::attempt::Attempt;
 pub use self::attempt::words;
 use crate::Plane;
+use crate::gate;
+use crate::gate::Verdict;
 use crate::growth;
 
 /// Who carries out: the name under which leases are held, and for how long.
@@ -125,14 +128,39 @@ async fn lease(plane: &Plane, wanted: &Delivery, holder: &Holder) -> Result<Opti
     Ok(lease.map(|lease| lease.delivery))
 }
 
-/// Goes on with a delivery that this holder has leased.
+/// Goes on with a delivery that this holder has leased. What nobody has begun must pass the gate first.
 pub async fn leased(plane: &Plane, delivery: Delivery, holder: &Holder, until: Until) -> Result<Carried> {
+    if delivery.state == Stage::Leased && !pass_gate(plane, &delivery, holder).await? {
+        return Ok(Carried { delivery: get(plane, &delivery.id).await?, wait: None, elsewhere: false });
+    }
     let Some(mut attempt) = Attempt::begin(plane, delivery.clone(), holder, until).await? else {
         return Ok(Carried { delivery: get(plane, &delivery.id).await?, wait: None, elsewhere: false });
     };
     let kind: Kind = delivery.kind.parse()?;
     let wait = if kind.is_message() { attempt.message().await? } else { attempt.keys(kind).await? };
     Ok(Carried { delivery: get(plane, &delivery.id).await?, wait, elsewhere: false })
+}
+
+/// Whether the gate is open. Else the delivery was ended, or given back to wait for its target.
+async fn pass_gate(plane: &Plane, delivery: &Delivery, holder: &Holder) -> Result<bool> {
+    let ledger = plane.ledger().await?;
+    let verdict = gate::verdict(&mut *ledger.read().await?, delivery).await?;
+    let mut tx = match verdict {
+        Verdict::Open => return Ok(true),
+        Verdict::Held | Verdict::Closed(_) => ledger.write(&Actor::Dispatch(holder.name.clone())).await?,
+    };
+    match &verdict {
+        Verdict::Open => {}
+        Verdict::Held => {
+            let audit = AuditRow::new("delivery_waits", format!("{} waits: its target is held back.", delivery.id));
+            deliveries::release(&mut tx, &delivery.id, delivery.epoch, delivery.available_at, audit).await?;
+        }
+        Verdict::Closed(error) => {
+            gate::refuse(&mut tx, delivery, Some(delivery.epoch), error).await?;
+        }
+    }
+    tx.commit().await?;
+    Ok(false)
 }
 
 async fn get(plane: &Plane, id: &DeliveryId) -> Result<Delivery> {

@@ -18,6 +18,7 @@ use conveyor_store::sessions::Session;
 use conveyor_store::threads::SessionThread;
 
 use crate::attention;
+use crate::inbox;
 
 /// Settles what one record proves: messages by their token, slash commands by their effect.
 pub(super) async fn by_record(
@@ -32,6 +33,9 @@ pub(super) async fn by_record(
         for found in wire::find_messages(text) {
             message(tx, session, thread, event, id, turn, &found).await?;
         }
+    }
+    if let (rollout::Kind::ToolOutput, Some(output)) = (&event.kind, &event.text) {
+        inbox::confirm_by_record(tx, session, output).await?;
     }
     if matches!(event.kind, rollout::Kind::Compacted) {
         keys(tx, session, Kind::Slash, "The thread was compacted").await?;

@@ -9,6 +9,7 @@ use conveyor_model::Result;
 use conveyor_model::delivery::Transport;
 use conveyor_model::ids::DeliveryId;
 use conveyor_model::ids::SessionId;
+use conveyor_model::ids::TaskId;
 
 use crate::cell::Table as _;
 use crate::cell::args;
@@ -16,6 +17,7 @@ use crate::db::Db;
 use crate::deliveries::Delivery;
 use crate::deliveries::attempts::Attempt;
 use crate::deliveries::attempts::AttemptState;
+use crate::filter::Filter;
 use crate::tx::AuditRow;
 use crate::tx::Counter;
 use crate::tx::Tx;
@@ -91,9 +93,22 @@ pub async fn address(tx: &mut Tx, delivery: &Delivery, audit: AuditRow) -> Resul
 
 /// What lies unread in a session's inbox, oldest first.
 pub async fn inbox(db: &mut Db, session: &SessionId, limit: u32) -> Result<Vec<Delivery>> {
-    let rest = "WHERE target_session_id = $1 AND inbox_at IS NOT NULL AND consumed_at IS NULL AND state <> 'cancelled' \
-                ORDER BY seq LIMIT $2";
-    db.all(Delivery::select(rest), args![session, &i64::from(limit)]).await
+    inbox_of(db, session, None, limit).await
+}
+
+/// The same, only what belongs to a task when one is given.
+pub async fn inbox_of(
+    db: &mut Db,
+    session: &SessionId,
+    task: Option<&TaskId>,
+    limit: u32,
+) -> Result<Vec<Delivery>> {
+    let (rest, args) = Filter::new()
+        .given("target_session_id = ?", Some(session))
+        .must("inbox_at IS NOT NULL AND consumed_at IS NULL AND state IN ('pending', 'recorded')")
+        .given("task_id = ?", task)
+        .limited("ORDER BY seq", limit);
+    db.all(Delivery::select(&rest), args).await
 }
 
 /// Offers the oldest item that no other reader holds. `offers` above 1 in the result means that it was offered before.
@@ -106,10 +121,25 @@ pub async fn offer_next(
     lasting: Duration,
     audit: AuditRow,
 ) -> Result<Option<Delivery>> {
+    offer_next_of(tx, session, None, reader, lasting, audit).await
+}
+
+/// The same, only of what belongs to a task when one is given.
+pub async fn offer_next_of(
+    tx: &mut Tx,
+    session: &SessionId,
+    task: Option<&TaskId>,
+    reader: &str,
+    lasting: Duration,
+    audit: AuditRow,
+) -> Result<Option<Delivery>> {
     let now = tx.now();
-    let rest = "WHERE target_session_id = $1 AND inbox_at IS NOT NULL AND consumed_at IS NULL AND state <> 'cancelled' \
+    // No task's id is empty, so that an empty text can stand for any.
+    let rest = "WHERE target_session_id = $1 AND inbox_at IS NOT NULL AND consumed_at IS NULL \
+                AND state IN ('pending', 'recorded') AND ($4 = '' OR task_id = $4) \
                 AND (offered_until IS NULL OR offered_until <= $2 OR offered_to = $3) ORDER BY seq LIMIT 1";
-    let args = args![session, &now, &reader.to_owned()];
+    let task = task.map_or(String::new(), ToString::to_string);
+    let args = args![session, &now, &reader.to_owned(), &task];
     let Some(before) = tx.one::<Delivery>(Delivery::select(rest), args).await? else { return Ok(None) };
     let after = Delivery {
         offered_to: Some(reader.to_owned()),

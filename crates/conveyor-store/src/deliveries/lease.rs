@@ -16,6 +16,7 @@ use crate::cell::args;
 use crate::db::Db;
 use crate::deliveries::Delivery;
 use crate::deliveries::attempts;
+use crate::filter::Filter;
 use crate::tx::AuditRow;
 use crate::tx::Tx;
 
@@ -119,17 +120,28 @@ pub async fn release(
     Ok(released)
 }
 
+/// Sessions to which nothing is delivered at the moment.
+macro_rules! held_back {
+    () => {
+        "SELECT id FROM sessions WHERE paused_at IS NOT NULL OR taken_over_at IS NOT NULL"
+    };
+}
+
 /// The targets on a host for which something is to be typed and may be acted on now. Each is to be asked with
 /// [`lease_next`].
 ///
 /// Costs what is open, not what ever was.
 pub async fn ready_targets(db: &mut Db, host: &str, now: Timestamp) -> Result<Vec<SessionId>> {
-    let sql = "SELECT target_session_id FROM deliveries \
-               WHERE host = $1 AND state IN ('pending', 'leased', 'effect_started', 'submitted') \
-               AND state <> 'submitted' AND target_session_id IS NOT NULL AND available_at <= $2 \
-               AND inbox_at IS NULL AND NOT (state = 'pending' AND transport = 'pull_required') \
-               AND (leased_until IS NULL OR leased_until <= $2) \
-               GROUP BY target_session_id ORDER BY min(seq)";
+    let sql = concat!(
+        "SELECT target_session_id FROM deliveries \
+         WHERE host = $1 AND state IN ('pending', 'leased', 'effect_started', 'submitted') \
+         AND state <> 'submitted' AND target_session_id IS NOT NULL AND available_at <= $2 \
+         AND inbox_at IS NULL AND NOT (state = 'pending' AND transport = 'pull_required') \
+         AND (leased_until IS NULL OR leased_until <= $2) \
+         AND target_session_id NOT IN (",
+        held_back!(),
+        ") GROUP BY target_session_id ORDER BY min(seq)"
+    );
     db.values(sql, args![&host.to_owned(), &now]).await
 }
 
@@ -141,12 +153,24 @@ pub async fn unwatched(db: &mut Db, host: &str, now: Timestamp, limit: u32) -> R
     db.all(Delivery::select(rest), args![&host.to_owned(), &now, &i64::from(limit)]).await
 }
 
-/// What is due on a host and only has to be put into its target's inbox, or still has no target.
-pub async fn unrouted(db: &mut Db, host: &str, now: Timestamp, limit: u32) -> Result<Vec<Delivery>> {
-    let rest = "WHERE host = $1 AND state IN ('pending', 'leased', 'effect_started', 'submitted') \
-                AND state = 'pending' AND (transport = 'pull_required' OR target_session_id IS NULL) \
-                AND inbox_at IS NULL AND available_at <= $2 AND attempts < max_attempts ORDER BY seq LIMIT $3";
-    db.all(Delivery::select(rest), args![&host.to_owned(), &now, &i64::from(limit)]).await
+/// What is due on a host and only has to be put into its target's inbox, or still has no target. Only of these kinds.
+pub async fn unrouted(
+    db: &mut Db,
+    host: &str,
+    kinds: &[String],
+    now: Timestamp,
+    limit: u32,
+) -> Result<Vec<Delivery>> {
+    let (rest, args) = Filter::new()
+        .given("host = ?", Some(&host.to_owned()))
+        .must("state IN ('pending', 'leased', 'effect_started', 'submitted')")
+        .must("state = 'pending' AND (transport = 'pull_required' OR target_session_id IS NULL)")
+        .must("inbox_at IS NULL AND attempts < max_attempts")
+        .must(concat!("(target_session_id IS NULL OR target_session_id NOT IN (", held_back!(), "))"))
+        .given("available_at <= ?", Some(&now))
+        .one_of("kind", kinds)
+        .limited("ORDER BY seq", limit);
+    db.all(Delivery::select(&rest), args).await
 }
 
 /// What is due on a host and may not be tried any more.
