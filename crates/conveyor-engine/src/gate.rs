@@ -5,6 +5,7 @@
 use conveyor_model::Error;
 use conveyor_model::Result;
 use conveyor_model::delivery::Kind;
+use conveyor_model::delivery::Stage;
 use conveyor_model::permission;
 use conveyor_store::AuditRow;
 use conveyor_store::Db;
@@ -19,7 +20,6 @@ use conveyor_store::deliveries::Delivery;
 use conveyor_store::sessions;
 use conveyor_store::sessions::Session;
 use conveyor_store::sessions::SessionState;
-use conveyor_model::delivery::Stage;
 
 use crate::attention;
 
@@ -40,7 +40,8 @@ pub(crate) async fn verdict(db: &mut Db, delivery: &Delivery) -> Result<Verdict>
         Some(id) => sessions::get(db, id).await?,
         None => None,
     };
-    if let Some(refusal) = missing(target.as_ref()) {
+    let outlives = delivery.kind == Kind::Stop.as_str();
+    if let Some(refusal) = missing(target.as_ref()).filter(|_| !outlives) {
         return Ok(Verdict::Closed(refusal));
     }
     if let Some(refusal) = unbound(db, delivery).await? {
@@ -49,7 +50,9 @@ pub(crate) async fn verdict(db: &mut Db, delivery: &Delivery) -> Result<Verdict>
     if let Some(refusal) = forbidden(db, delivery).await? {
         return Ok(Verdict::Closed(refusal));
     }
-    let held = target.is_some_and(|target| target.paused_at.is_some() || target.taken_over_at.is_some());
+    // An end may come to whoever is paused.
+    let held = !outlives
+        && target.is_some_and(|target| target.paused_at.is_some() || target.taken_over_at.is_some());
     Ok(if held { Verdict::Held } else { Verdict::Open })
 }
 
@@ -89,7 +92,7 @@ async fn unbound(db: &mut Db, delivery: &Delivery) -> Result<Option<Error>> {
 const fn needs_binding(kind: Kind) -> bool {
     match kind {
         Kind::NotifyManager | Kind::NudgeWorker | Kind::WorkerTaskComplete => true,
-        Kind::Answer | Kind::Interrupt | Kind::SessionNudge | Kind::Slash => false,
+        Kind::Answer | Kind::Interrupt | Kind::SessionNudge | Kind::Slash | Kind::Stop => false,
     }
 }
 

@@ -13,7 +13,8 @@ use crate::Plane;
 /// A delivery to a session, not stored yet. Its text is the wire text already.
 pub fn new(plane: &Plane, kind: Kind, target: &Session, text: &str) -> NewDelivery {
     let mut new = unaddressed(plane, kind, text);
-    new.transport = transport(target);
+    // A key is never read from an inbox.
+    new.transport = if kind.is_message() { transport(target) } else { Transport::Push };
     new.host.clone_from(&target.host);
     new.target = Some(target.id.clone());
     new

@@ -40,10 +40,10 @@ pub(super) async fn all(d: &Dispatch<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The kinds that a pass takes: commands, and ends of turns.
+/// The messages that a pass takes: commands, and ends of turns.
 pub(super) fn classes(d: &Dispatch<'_>) -> Vec<Vec<String>> {
     let taken = |signal: bool| {
-        let is_signal = |kind: &Kind| (*kind == Kind::WorkerTaskComplete) == signal;
+        let is_signal = |kind: &Kind| kind.is_message() && (*kind == Kind::WorkerTaskComplete) == signal;
         let kinds = Kind::ALL.iter().filter(|kind| is_signal(kind) && d.takes(kind.as_str()));
         kinds.map(|kind| kind.as_str().to_owned()).collect::<Vec<_>>()
     };
