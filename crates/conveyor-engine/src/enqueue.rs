@@ -231,10 +231,16 @@ async fn tell(tx: &mut Tx, delivery: &Delivery) -> Result<()> {
 fn warnings(task: &Task, way: Option<&Way>, check: Option<&PermissionCheck>) -> Vec<String> {
     let mut warnings = Vec::new();
     if way.is_none() {
-        warnings.push(format!("{} is not bound: the message fails unless it is bound before a dispatcher takes it", task.name));
+        warnings.push(format!(
+            "{} is not bound: the message fails unless it is bound before a dispatcher takes it",
+            task.name
+        ));
     }
     if let Some(check) = check.filter(|check| !check.allowed) {
-        warnings.push(format!("`{}` is not granted: the message fails unless it is by then", check.required_permission));
+        warnings.push(format!(
+            "`{}` is not granted: the message fails unless it is by then",
+            check.required_permission
+        ));
     }
     warnings
 }

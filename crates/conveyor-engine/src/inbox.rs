@@ -254,7 +254,10 @@ impl InboxItem {
     /// A line about it, and what it says, indented.
     fn text(&self, lead: &str) -> String {
         let from = self.source_session_name.as_deref().unwrap_or("the operator");
-        let (again, key) = (if self.redelivered { " (redelivered)" } else { "" }, self.confirmation.as_deref().unwrap_or(""));
+        let (again, key) = (
+            if self.redelivered { " (redelivered)" } else { "" },
+            self.confirmation.as_deref().unwrap_or(""),
+        );
         let message = self.message.replace('\n', "\n    ");
         let head = [lead, &format!("#{}", self.id), &self.command_id, key, &self.signal_type, "from", from];
         let head: Vec<&str> = head.into_iter().filter(|word| !word.is_empty()).collect();
@@ -304,13 +307,21 @@ impl<'a> Inbox<'a> {
         };
         let thread = plane.caller.thread();
         let own = match thread {
-            Some(thread) => threads::session_of(&mut db, thread).await?.is_some_and(|own| own.id == session.id),
+            Some(thread) => {
+                threads::session_of(&mut db, thread).await?.is_some_and(|own| own.id == session.id)
+            }
             None => false,
         };
         drop(db);
-        if !own && matches!(plane.caller, Caller::Tool { .. }) && (asked.consume_next || !asked.ack.is_empty()) {
-            return Err(Error::refused(format!("this inbox is for `{}` to read, which this thread is not", session.name))
-                .hint("leave out `consume_next` and `ack`"));
+        if !own
+            && matches!(plane.caller, Caller::Tool { .. })
+            && (asked.consume_next || !asked.ack.is_empty())
+        {
+            return Err(Error::refused(format!(
+                "this inbox is for `{}` to read, which this thread is not",
+                session.name
+            ))
+            .hint("leave out `consume_next` and `ack`"));
         }
         let reader = match thread.filter(|_| own) {
             Some(thread) => format!("thread:{thread}"),
@@ -361,7 +372,10 @@ impl<'a> Inbox<'a> {
         }
         if self.asked.consume_next && !self.has_record(&mut tx).await? {
             for held in deliveries::offered(&mut tx, &self.session.id, &self.reader).await? {
-                let audit = AuditRow::new("inbox_consumed", format!("{} came back for more than {}.", self.reader, held.id));
+                let audit = AuditRow::new(
+                    "inbox_consumed",
+                    format!("{} came back for more than {}.", self.reader, held.id),
+                );
                 deliveries::consume(&mut tx, &held.id, &self.reader, "next_poll", audit).await?;
             }
         }
@@ -383,9 +397,14 @@ impl<'a> Inbox<'a> {
         };
         let ours = item.filter(|item| item.target_session_id.as_ref() == Some(&self.session.id));
         let Some(item) = ours.filter(|item| item.inbox_at.is_some()) else {
-            return Err(Error::not_found(format!("the inbox of {} has no message `{}`", self.session.name, id.escape_debug())));
+            return Err(Error::not_found(format!(
+                "the inbox of {} has no message `{}`",
+                self.session.name,
+                id.escape_debug()
+            )));
         };
-        let audit = AuditRow::new("inbox_consumed", format!("{} acknowledged {}.", self.session.name, item.id));
+        let audit =
+            AuditRow::new("inbox_consumed", format!("{} acknowledged {}.", self.session.name, item.id));
         deliveries::acknowledge(tx, &item.id, &self.reader, audit).await?;
         Ok(item.id.to_string())
     }
@@ -400,7 +419,9 @@ impl<'a> Inbox<'a> {
             polls += 1;
             let found = look.consumed.is_some() || (!self.asked.consume_next && !look.waiting.is_empty());
             let left = deadline.since(self.plane.clock.now());
-            let Some(bell) = bell.filter(|_| !found && !look.ended && !left.is_zero()) else { return Ok((look, polls)) };
+            let Some(bell) = bell.filter(|_| !found && !look.ended && !left.is_zero()) else {
+                return Ok((look, polls));
+            };
             if stand_in.is_none()
                 && let Some(mut new) = StandIn::unless_alive(self.plane).await?
             {
@@ -448,7 +469,8 @@ impl<'a> Inbox<'a> {
         let mut tx = self.plane.ledger().await?.write(&actor).await?;
         let audit = AuditRow::new("inbox_offered", format!("{} was given a message.", self.reader));
         let (session, task) = (&self.session.id, self.task_id());
-        let taken = deliveries::offer_next_of(&mut tx, session, task, &self.reader, limits::LEASE, audit).await?;
+        let taken =
+            deliveries::offer_next_of(&mut tx, session, task, &self.reader, limits::LEASE, audit).await?;
         if let Some(taken) = &taken {
             self.tell(&mut tx, taken).await?;
         }
@@ -528,7 +550,10 @@ impl<'a> Inbox<'a> {
                 name: self.session.name.to_string(),
                 role: self.session.role,
             },
-            task: self.task.as_ref().map(|(task, typed)| TaskRef { id: task.id.to_string(), name: typed.clone() }),
+            task: self
+                .task
+                .as_ref()
+                .map(|(task, typed)| TaskRef { id: task.id.to_string(), name: typed.clone() }),
             ended: look.ended,
             next,
         })
@@ -539,7 +564,12 @@ impl<'a> Inbox<'a> {
         self.plane.command(&["session-inbox", self.session.name.as_str(), "--ack", &number])
     }
 
-    async fn item(&self, db: &mut Db, delivery: &Delivery, confirmation: Option<String>) -> Result<InboxItem> {
+    async fn item(
+        &self,
+        db: &mut Db,
+        delivery: &Delivery,
+        confirmation: Option<String>,
+    ) -> Result<InboxItem> {
         let source = match &delivery.source_session_id {
             Some(id) => sessions::get(db, id).await?,
             None => None,
@@ -617,7 +647,8 @@ pub(crate) async fn confirm_by_record(tx: &mut Tx, session: &Session, output: &s
         let Some(item) = deliveries::get(tx, &id).await? else { continue };
         let ours = item.target_session_id.as_ref() == Some(&session.id) && item.consumed_at.is_none();
         if let (true, Some(reader)) = (ours && output.contains(&item.token), &item.offered_to) {
-            let audit = AuditRow::new("inbox_consumed", format!("The record of {} shows {}.", session.name, item.id));
+            let audit =
+                AuditRow::new("inbox_consumed", format!("The record of {} shows {}.", session.name, item.id));
             deliveries::consume(tx, &item.id, reader, "record", audit).await?;
         }
     }
@@ -634,3 +665,6 @@ fn named(text: &str) -> Vec<DeliveryId> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests;

@@ -50,7 +50,8 @@ const ALIASES: &[(&str, &[&str])] = &[
 ///
 /// Errors: usage, for a word that stands for none.
 pub fn parse(word: &str) -> Result<Vec<Permission>> {
-    let meant = ALIASES.iter().find(|(alias, _)| *alias == word).map_or(vec![word], |(_, meant)| meant.to_vec());
+    let meant =
+        ALIASES.iter().find(|(alias, _)| *alias == word).map_or(vec![word], |(_, meant)| meant.to_vec());
     meant.into_iter().map(known).collect()
 }
 
@@ -94,7 +95,9 @@ mod tests {
         for denied in ["repo.push_branch", "worker_compact_clear", "context.fetch_prs", "nonsense", ""] {
             assert!(!grants(&stored, denied), "{denied}");
         }
-        assert!(!grants(&json!(null), "repo.open_pr") && !grants(&json!({ "repo": "open_pr" }), "repo.open_pr"));
+        assert!(
+            !grants(&json!(null), "repo.open_pr") && !grants(&json!({ "repo": "open_pr" }), "repo.open_pr")
+        );
     }
 
     #[test]

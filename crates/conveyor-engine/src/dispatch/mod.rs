@@ -156,3 +156,6 @@ pub async fn alive(plane: &Plane) -> Result<Option<String>> {
     }
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests;

@@ -127,7 +127,8 @@ impl Rollouts {
     /// Subscribe first, then read: what is recorded in between is told by the next growth.
     pub(super) async fn refresh(&mut self, plane: &Plane) -> Result<()> {
         let current = self.current(plane).await?;
-        let gone: Vec<PathBuf> = self.paths.keys().filter(|path| !current.contains_key(*path)).cloned().collect();
+        let gone: Vec<PathBuf> =
+            self.paths.keys().filter(|path| !current.contains_key(*path)).cloned().collect();
         for path in gone {
             self.watch.remove(&path);
             self.paths.remove(&path);
@@ -169,7 +170,9 @@ impl Rollouts {
         }
         let now = plane.clock.now();
         let (next, gap) = self.absent.get(&thread.thread_id).copied().unwrap_or((now, limits::SWEEP));
-        let Some(session) = self.sessions.get(&thread.session_id).filter(|_| next <= now) else { return Ok(None) };
+        let Some(session) = self.sessions.get(&thread.session_id).filter(|_| next <= now) else {
+            return Ok(None);
+        };
         let found = ingest::rollout_path(plane, session, thread)?;
         let later = (now.plus(gap), (gap * 2).min(limits::ROLLOUT_SEARCH_MAX));
         self.absent.insert(thread.thread_id.clone(), later);

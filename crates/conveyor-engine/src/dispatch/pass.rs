@@ -33,11 +33,13 @@ pub async fn plan(d: &Dispatch<'_>) -> Result<()> {
     let mut reader = ledger.read().await?;
     let now = reader.now();
     for kinds in route::classes(d) {
-        let wanted = deliveries::Wanted { kinds, states: vec![Stage::Pending], ..deliveries::Wanted::default() };
+        let wanted =
+            deliveries::Wanted { kinds, states: vec![Stage::Pending], ..deliveries::Wanted::default() };
         let limit = d.settings.limit.unwrap_or(conveyor_model::limits::LIST_ROWS);
         let mut names = Names::default();
         for delivery in deliveries::list(&mut reader, &wanted, limit).await? {
-            let is_due = delivery.available_at <= now && delivery.inbox_at.is_none() && delivery.host == d.host();
+            let is_due =
+                delivery.available_at <= now && delivery.inbox_at.is_none() && delivery.host == d.host();
             if is_due {
                 let target = names.of(&mut reader, delivery.target_session_id.as_ref()).await?;
                 let item = Item::of(&delivery, d.settings.id.as_str(), target);

@@ -166,7 +166,8 @@ fn did_not_start(log: &Path) -> Error {
 
 /// The detached process leaves the caller's session by itself, as its first act.
 fn spawn(plane: &Plane, id: &Name, options: &[String], log: &Path) -> Result<Child> {
-    let told = |error: &std::io::Error| Error::environment(format!("the dispatcher cannot be started: {error}"));
+    let told =
+        |error: &std::io::Error| Error::environment(format!("the dispatcher cannot be started: {error}"));
     let out = open_log(log).map_err(|error| told(&error))?;
     let mut command = Command::new(&plane.environment.executable);
     command

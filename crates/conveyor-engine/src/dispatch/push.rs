@@ -40,11 +40,12 @@ pub(super) struct Scan {
 pub(super) async fn scan(d: &Dispatch<'_>) -> Result<Scan> {
     let mut reader = d.plane.ledger().await?.read().await?;
     let now = reader.now();
-    let mut targets: Vec<(SessionId, Vec<DeliveryId>)> = deliveries::ready_targets(&mut reader, d.host(), now)
-        .await?
-        .into_iter()
-        .map(|target| (target, Vec::new()))
-        .collect();
+    let mut targets: Vec<(SessionId, Vec<DeliveryId>)> =
+        deliveries::ready_targets(&mut reader, d.host(), now)
+            .await?
+            .into_iter()
+            .map(|target| (target, Vec::new()))
+            .collect();
     for submitted in deliveries::unwatched(&mut reader, d.host(), now, limits::LIST_ROWS).await? {
         let Some(target) = submitted.target_session_id else { continue };
         match targets.iter_mut().find(|(known, _)| *known == target) {
@@ -82,7 +83,12 @@ enum Worked {
 }
 
 /// Works on one target until nothing more is due for it or it waits for something. Whether anything was done.
-pub(super) async fn target(d: &Dispatch<'_>, id: &SessionId, looks: &[DeliveryId], budget: &Budget) -> Result<bool> {
+pub(super) async fn target(
+    d: &Dispatch<'_>,
+    id: &SessionId,
+    looks: &[DeliveryId],
+    budget: &Budget,
+) -> Result<bool> {
     let mut any = false;
     for look in looks {
         any |= prove(d, look).await?;
@@ -125,7 +131,8 @@ async fn carry(d: &Dispatch<'_>, lease: Lease) -> Result<Worked> {
         Err(error) => {
             give_back(d, &leased, &error).await?;
             let delivery = now(d, &leased).await?;
-            note(d, &delivery, Item { recovered, error: Some(error.message), ..item(d, &delivery).await? }).await?;
+            note(d, &delivery, Item { recovered, error: Some(error.message), ..item(d, &delivery).await? })
+                .await?;
             return Ok(Worked::Stop);
         }
     };
@@ -135,7 +142,8 @@ async fn carry(d: &Dispatch<'_>, lease: Lease) -> Result<Worked> {
         _ => carried.delivery,
     };
     let item = Item { recovered, waiting_for, ..item(d, &delivery).await? };
-    let goes_on = delivery.state.is_settled() || delivery.state == Stage::Submitted || delivery.inbox_at.is_some();
+    let goes_on =
+        delivery.state.is_settled() || delivery.state == Stage::Submitted || delivery.inbox_at.is_some();
     note(d, &delivery, item).await?;
     Ok(if goes_on { Worked::On } else { Worked::Stop })
 }

@@ -106,10 +106,17 @@ async fn one(d: &Dispatch<'_>, tx: &mut Tx, names: &mut Names, delivery: Deliver
         // It has a proved pane by now: it is typed.
         Verdict::Open if delivery.transport == Transport::Push => None,
         Verdict::Open => {
-            let sentence = format!("{} lies in the inbox of {}.", delivery.id, target.as_deref().unwrap_or("its target"));
+            let sentence = format!(
+                "{} lies in the inbox of {}.",
+                delivery.id,
+                target.as_deref().unwrap_or("its target")
+            );
             let audit = AuditRow::new("delivery_in_inbox", sentence);
             let put = deliveries::into_inbox(tx, &delivery, id, audit).await?;
-            put.map(|(delivery, attempt)| Item { attempt_id: Some(attempt.id), ..Item::of(&delivery, id, target) })
+            put.map(|(delivery, attempt)| Item {
+                attempt_id: Some(attempt.id),
+                ..Item::of(&delivery, id, target)
+            })
         }
     };
     let Some(item) = item.map(|item| Item { permission_check, ..item }) else { return Ok(None) };
@@ -119,10 +126,13 @@ async fn one(d: &Dispatch<'_>, tx: &mut Tx, names: &mut Names, delivery: Deliver
 
 /// A delivery that was accepted before its task was bound goes to whom the task is bound to now.
 async fn addressed(tx: &mut Tx, delivery: Delivery) -> Result<Option<Delivery>> {
-    let (None, Some(task)) = (&delivery.target_session_id, &delivery.task_id) else { return Ok(Some(delivery)) };
+    let (None, Some(task)) = (&delivery.target_session_id, &delivery.task_id) else {
+        return Ok(Some(delivery));
+    };
     let Some(binding) = bindings::active_of_task(tx, task).await? else { return Ok(Some(delivery)) };
     let (worker, manager) = (binding.worker_session_id.clone(), binding.manager_session_id.clone());
-    let (source, target) = if delivery.kind == Kind::NotifyManager.as_str() { (worker, manager) } else { (manager, worker) };
+    let (source, target) =
+        if delivery.kind == Kind::NotifyManager.as_str() { (worker, manager) } else { (manager, worker) };
     let Some(session) = sessions::get(tx, &target).await? else { return Ok(Some(delivery)) };
     let after = Delivery {
         binding_id: Some(binding.id),
@@ -144,14 +154,17 @@ async fn end_overdue(d: &Dispatch<'_>) -> Result<()> {
         let now = reader.now();
         let due = deliveries::overdue(&mut reader, d.host(), now, limits::DISPATCH_BATCH).await?;
         drop(reader);
-        let due: Vec<_> = due.into_iter().filter(|due| d.takes(&due.kind)).map(|due| (due.id, due.state)).collect();
+        let due: Vec<_> =
+            due.into_iter().filter(|due| d.takes(&due.kind)).map(|due| (due.id, due.state)).collect();
         if due.is_empty() {
             return Ok(());
         }
         let mut tx = ledger.write(&d.actor()).await?;
         let error = Error::timeout("its time was over before anybody began it");
         let change = Change { error: Some(error), ..Change::default() };
-        let told = |id: &conveyor_model::ids::DeliveryId| AuditRow::new("delivery_expired", format!("{id} is expired."));
+        let told = |id: &conveyor_model::ids::DeliveryId| {
+            AuditRow::new("delivery_expired", format!("{id} is expired."))
+        };
         let expired = deliveries::move_batch(&mut tx, &due, Stage::Expired, &change, told).await?;
         let items = items(d, &mut tx, &expired).await?;
         tx.commit().await?;
@@ -186,7 +199,11 @@ async fn items(d: &Dispatch<'_>, tx: &mut Tx, moved: &[Delivery]) -> Result<Vec<
     let mut names = Names::default();
     let mut items = Vec::new();
     for delivery in moved {
-        let item = Item::of(delivery, d.settings.id.as_str(), names.of(tx, delivery.target_session_id.as_ref()).await?);
+        let item = Item::of(
+            delivery,
+            d.settings.id.as_str(),
+            names.of(tx, delivery.target_session_id.as_ref()).await?,
+        );
         tell(tx, delivery, &item).await?;
         items.push(item);
     }
@@ -203,7 +220,9 @@ pub(super) async fn tell(tx: &mut Tx, delivery: &Delivery, item: &Item) -> Resul
         S::Delivered | S::Submitted => ("dispatch_command_succeeded", Severity::Info),
         S::Blocked => ("dispatch_command_blocked", Severity::Warning),
         S::Requeued => ("dispatch_command_abandoned", Severity::Warning),
-        S::Failed | S::Expired | S::Unproved | S::Cancelled if is_signal => ("dispatch_signal_failed", Severity::Error),
+        S::Failed | S::Expired | S::Unproved | S::Cancelled if is_signal => {
+            ("dispatch_signal_failed", Severity::Error)
+        }
         S::Failed | S::Expired | S::Unproved | S::Cancelled => ("dispatch_command_failed", Severity::Error),
         S::Planned | S::Suppressed => return Ok(()),
     };

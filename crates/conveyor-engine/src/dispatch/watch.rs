@@ -54,11 +54,12 @@ pub struct Ends {
 ///
 /// Errors: conflict, when another one of this name watches this ledger.
 pub async fn watch(d: &Dispatch<'_>, ends: &Ends) -> Result<u32> {
+    // From here on a signal is ours to answer.
+    let stop = d.plane.end_gracefully();
     let _alive = begin(d, ends).await?;
     let (ending, _) = watch::channel(false);
     let (woken, _) = watch::channel(0);
-    let turns = AtomicU32::new(0);
-    let watching = Watching { d, ends, ending, woken, passes: turns };
+    let watching = Watching { d, ends, ending, woken, stop, passes: AtomicU32::new(0) };
     let ended = watching.run().await;
     end(d).await?;
     ended.map(|()| match ends.after {
@@ -85,7 +86,12 @@ async fn begin(d: &Dispatch<'_>, ends: &Ends) -> Result<Held> {
         stop_requested_at: None,
         stopped_at: None,
     };
-    dispatchers::start(&mut tx, &row, AuditRow::new("dispatcher_started", format!("Dispatcher {id} watches."))).await?;
+    dispatchers::start(
+        &mut tx,
+        &row,
+        AuditRow::new("dispatcher_started", format!("Dispatcher {id} watches.")),
+    )
+    .await?;
     tx.commit().await?;
     Ok(held)
 }
@@ -101,7 +107,8 @@ async fn taken(d: &Dispatch<'_>) -> Result<Error> {
 async fn end(d: &Dispatch<'_>) -> Result<()> {
     let id = d.settings.id.as_str();
     let mut tx = d.plane.ledger().await?.write(&d.actor()).await?;
-    dispatchers::stopped(&mut tx, id, AuditRow::new("dispatcher_stopped", format!("Dispatcher {id} ended."))).await?;
+    dispatchers::stopped(&mut tx, id, AuditRow::new("dispatcher_stopped", format!("Dispatcher {id} ended.")))
+        .await?;
     tx.commit().await
 }
 
@@ -113,6 +120,8 @@ struct Watching<'a> {
     ending: watch::Sender<bool>,
     /// Counts the wakes that concern the ledger.
     woken: watch::Sender<u64>,
+    /// True when a signal asked to end.
+    stop: watch::Receiver<bool>,
     passes: AtomicU32,
 }
 
@@ -219,7 +228,7 @@ impl Watching<'_> {
 
     /// Ctrl-C and SIGTERM.
     async fn asked(&self) {
-        let mut stop = self.d.plane.end_gracefully();
+        let mut stop = self.stop.clone();
         // An error means that nobody can ask any more.
         if stop.wait_for(|asked| *asked).await.is_ok() {
             self.end();
@@ -260,7 +269,11 @@ impl Watching<'_> {
         }
     }
 
-    async fn grown(&self, rollouts: &mut Rollouts, grown: &std::collections::BTreeSet<std::path::PathBuf>) -> Result<()> {
+    async fn grown(
+        &self,
+        rollouts: &mut Rollouts,
+        grown: &std::collections::BTreeSet<std::path::PathBuf>,
+    ) -> Result<()> {
         rollouts.read(self.d.plane, grown).await?;
         route::all(self.d).await
     }

@@ -115,7 +115,9 @@ impl Request for DispatchRequest {
             return Err(Error::usage("choose one of --once, --detach, --status, --stop"));
         }
         if self.detach && (self.dry_run || self.watch_iterations.is_some()) {
-            return Err(Error::usage("--detach runs until it is stopped: neither --dry-run nor --watch-iterations fit"));
+            return Err(Error::usage(
+                "--detach runs until it is stopped: neither --dry-run nor --watch-iterations fit",
+            ));
         }
         if self.watch_iterations.is_some() && !self.watch {
             return Err(Error::usage("--watch-iterations belongs to --watch"));
@@ -220,8 +222,10 @@ impl Verb for Dispatch {
 /// A tool call must return; a watch without an end does not.
 fn ends_by_itself(plane: &Plane, request: &DispatchRequest) -> Result<()> {
     match (&plane.caller, request.watch && request.watch_iterations.is_none()) {
-        (Caller::Tool { .. }, true) => Err(Error::usage("a watch without an end would keep this call for ever")
-            .hint("pass `detach`, or `watch_iterations`")),
+        (Caller::Tool { .. }, true) => {
+            Err(Error::usage("a watch without an end would keep this call for ever")
+                .hint("pass `detach`, or `watch_iterations`"))
+        }
         (Caller::Tool { .. } | Caller::Person | Caller::Shell { .. }, _) => Ok(()),
     }
 }
@@ -282,7 +286,12 @@ async fn rehearse(plane: &Plane, dispatcher: &Dispatcher<'_>, request: &Dispatch
     Ok(passes)
 }
 
-fn report(plane: &Plane, request: &DispatchRequest, dispatcher: Dispatcher<'_>, iterations: u32) -> DispatchReport {
+fn report(
+    plane: &Plane,
+    request: &DispatchRequest,
+    dispatcher: Dispatcher<'_>,
+    iterations: u32,
+) -> DispatchReport {
     let streamed = request.watch && request.watch_iterations.is_none();
     let found_by_sweep = dispatcher.swept();
     let (processed, processed_count, cut) = dispatcher.results();

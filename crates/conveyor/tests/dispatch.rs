@@ -1,0 +1,157 @@
+//! A dispatcher as a process: in the background, asked for, stopped, killed.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Child;
+use std::process::Command;
+use std::process::Output;
+use std::process::Stdio;
+use std::time::Duration;
+use std::time::Instant;
+
+use serde_json::Value;
+use serde_json::json;
+
+/// Far above what anything here takes: only what never happens reaches it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A home and a ledger of one test's own. Dropping it ends the dispatcher that it knows of.
+struct Home {
+    folder: tempfile::TempDir,
+    detached: Option<i64>,
+}
+
+impl Home {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), detached: None }
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_conveyor"));
+        command
+            .args(words)
+            .arg("--db")
+            .arg(self.folder.path().join("ledger/ledger.db"))
+            .env_clear()
+            .env("HOME", self.folder.path())
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn output(&self, words: &[&str]) -> Output {
+        self.command(words).output().unwrap()
+    }
+
+    fn json(&self, words: &[&str]) -> Value {
+        let output = self.output(&[words, &["--json"]].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    fn detach(&mut self) -> Value {
+        let report = self.json(&["dispatch", "--watch", "--detach"]);
+        self.detached = report["pid"].as_i64();
+        report
+    }
+
+    fn watch(&self, flags: &[&str]) -> Child {
+        let words = [&["dispatch", "--watch", "--json"], flags].concat();
+        let mut child = self.command(&words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        until("the watch lives", || {
+            assert_eq!(child.try_wait().unwrap(), None, "it ended at once");
+            self.json(&["dispatch", "--status"])["running"] == true
+        });
+        child
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        if let Some(pid) = self.detached {
+            signal("KILL", pid);
+        }
+    }
+}
+
+fn signal(name: &str, pid: i64) {
+    let _ = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).stderr(Stdio::null()).status();
+}
+
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "never: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    path.metadata().unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn a_detached_dispatcher_is_proved_alive_and_stops_when_it_is_asked_to() {
+    let mut home = Home::new();
+    assert_eq!(home.json(&["dispatch", "--status"])["running"], false);
+    let started = home.detach();
+    assert_eq!((&started["running"], &started["started"]), (&json!(true), &json!(true)), "{started:#}");
+    let log = started["log_path"].as_str().unwrap();
+    assert_eq!(mode(Path::new(log)), 0o600);
+
+    let again = home.json(&["dispatch", "--watch", "--detach"]);
+    assert_eq!(
+        (&again["started"], &again["pid"]),
+        (&json!(false), &started["pid"]),
+        "one of a name is enough"
+    );
+    let second = home.output(&["dispatch", "--watch"]);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&second.stderr).contains("watches this ledger already"));
+    assert!(home.output(&["dispatch", "--once"]).status.success(), "a single pass runs beside it");
+
+    let stopped = home.json(&["dispatch", "--stop"]);
+    assert_eq!((&stopped["stopped"], &stopped["running"]), (&json!(true), &json!(false)));
+    home.detached = None;
+    let written = std::fs::read_to_string(log).unwrap();
+    let summary: Value = serde_json::from_str(written.lines().last().unwrap()).unwrap();
+    assert_eq!((&summary["watch"], &summary["dispatcher_id"]), (&json!(true), &json!("dispatch-local")));
+}
+
+#[test]
+fn a_killed_dispatcher_is_known_to_be_dead_at_once_and_can_be_followed_by_another() {
+    let mut home = Home::new();
+    let first = home.detach();
+    signal("KILL", first["pid"].as_i64().unwrap());
+    until("it is known to be dead", || home.json(&["dispatch", "--status"])["running"] == false);
+    let second = home.detach();
+    assert_eq!(second["started"], true);
+    assert_ne!(second["pid"], first["pid"]);
+    assert_eq!(home.json(&["dispatch", "--stop"])["stopped"], true);
+}
+
+#[test]
+fn a_signal_ends_a_watch_with_its_summary_and_exit_code_0() {
+    for name in ["INT", "TERM"] {
+        let home = Home::new();
+        let child = home.watch(&[]);
+        signal(name, i64::from(child.id()));
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&summary["watch"], &summary["processed_count"]), (&json!(true), &json!(0)));
+        let status = home.json(&["dispatch", "--status"]);
+        assert!(status["running"] == false && status["stopped_at"].is_string(), "{status:#}");
+    }
+}
+
+#[test]
+fn a_bounded_watch_ends_by_itself_and_prints_one_document() {
+    let home = Home::new();
+    let report = home.json(&["dispatch", "--watch", "--watch-iterations", "2", "--interval", "0.05"]);
+    assert_eq!((&report["iterations"], &report["watch"]), (&json!(2), &json!(true)));
+    let dry =
+        home.json(&["dispatch", "--watch", "--watch-iterations", "2", "--interval", "0.05", "--dry-run"]);
+    assert_eq!((&dry["iterations"], &dry["dry_run"]), (&json!(2), &json!(true)));
+    assert_eq!(home.output(&["dispatch", "--once", "--watch"]).status.code(), Some(2));
+}
