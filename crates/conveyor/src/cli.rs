@@ -156,10 +156,10 @@ async fn until_sound(
         conveyor_engine::caller::admit(&plane, verb).await?;
         plane.listen(Box::new(move |told| output::tell(shown, told)));
         let answer = signals::until_stopped(&plane, (verb.from_args)(&plane, matches)).await;
-        let sound = plane.read_is_sound();
+        let (sound, told) = (plane.read_is_sound(), plane.has_told());
         plane.close().await;
         if sound {
-            return answer.map(|answer| (answer, plane.has_told()));
+            return answer.map(|answer| (answer, told));
         }
     }
     Err(Error::ledger("the ledger changed again and again while it was read")
