@@ -50,6 +50,8 @@ pub(super) struct Attempt<'a> {
     pub(super) session: Session,
     pub(super) pin: Pin,
     pub(super) delivery: Delivery,
+    /// Looks in a row that found the screen unchanged.
+    unchanged: u32,
     _lock: PaneLock,
 }
 
@@ -86,7 +88,7 @@ impl<'a> Attempt<'a> {
         };
         let locks = plane.state_dir()?.join("locks");
         let lock = PaneLock::acquire(&locks, &pin, limits::PANE_LOCK).await?;
-        Ok(Some(Self { plane, holder, until, session, pin, delivery, _lock: lock }))
+        Ok(Some(Self { plane, holder, until, session, pin, delivery, unchanged: 0, _lock: lock }))
     }
 
     /// Carries a message as far as it goes.
@@ -190,7 +192,9 @@ impl<'a> Attempt<'a> {
         let is_submitted = self.delivery.state == Stage::Submitted;
         match (wait, is_submitted) {
             (Wait::NotYet, false) => {
-                self.plane.clock.sleep(limits::LOOK_AGAIN).await;
+                // A paste is usually drawn within two looks; when it is not, looking more often shows nothing more.
+                self.unchanged = (self.unchanged + 1).min(4);
+                self.plane.clock.sleep(limits::LOOK_AGAIN * (1 << self.unchanged) / 2).await;
                 Ok(Round::Again)
             }
             (_, true) if self.is_patient().await? => {
