@@ -128,7 +128,12 @@ impl Run {
             Scene::Busy => hands.submit(self.pane, "something else [[delay=20]]"),
             Scene::Draft => hands.input(self.pane, b"my own words"),
             Scene::CopyMode => hands.mode(self.pane, true),
-            Scene::Idle | Scene::Dialog | Scene::Beside | Scene::Cleared | Scene::Killed | Scene::Restarted => {}
+            Scene::Idle
+            | Scene::Dialog
+            | Scene::Beside
+            | Scene::Cleared
+            | Scene::Killed
+            | Scene::Restarted => {}
         }
     }
 
@@ -157,7 +162,9 @@ impl Run {
             if !happened && moment.what == What::Press(Key::Tab) {
                 happened = true;
                 match scene {
-                    Scene::Dialog => hands.dialog(pane, Dialog::Command { command: "touch /srv/approved".to_owned() }),
+                    Scene::Dialog => {
+                        hands.dialog(pane, Dialog::Command { command: "touch /srv/approved".to_owned() })
+                    }
                     Scene::Beside => hands.input(pane, b"and mine"),
                     Scene::Cleared => hands.input(pane, b"\x15\x15\x15\x15"),
                     Scene::Killed => hands.kill_program(pane),
@@ -187,7 +194,8 @@ impl Run {
         let holder = Holder { name: name.to_owned(), lease: limits::LEASE };
         for _ in 0..ROUNDS {
             ingest::session(plane, &self.session).await?;
-            let open = deliveries::open_for(&mut *plane.ledger().await?.read().await?, &self.session.id, 100).await?;
+            let open = deliveries::open_for(&mut *plane.ledger().await?.read().await?, &self.session.id, 100)
+                .await?;
             if open.is_empty() {
                 return Ok(());
             }
@@ -196,7 +204,8 @@ impl Run {
             }
             // Straight to the next moment at which somebody would look again.
             let now = plane.clock.now();
-            let pause = open.iter().map(|open| open.available_at.since(now).as_millis()).min().unwrap_or_default();
+            let pause =
+                open.iter().map(|open| open.available_at.since(now).as_millis()).min().unwrap_or_default();
             self.world.advance(u64::try_from(pause).unwrap_or_default().clamp(2_000, 30_000));
             self.person();
         }
@@ -222,22 +231,31 @@ impl Run {
 
     /// Checks the promises, and returns the rows of the recovery table that were reached.
     async fn check(&self, death: Death) -> BTreeSet<String> {
-        let plane =
-            plane(&self.world, &self.place, self.state.path(), Arc::new(OpenGate), Arc::new(self.world.mux())).unwrap();
+        let plane = plane(
+            &self.world,
+            &self.place,
+            self.state.path(),
+            Arc::new(OpenGate),
+            Arc::new(self.world.mux()),
+        )
+        .unwrap();
         let ledger = plane.ledger().await.unwrap();
         let mut db = ledger.read().await.unwrap();
-        let wanted = deliveries::Wanted { target: Some(self.session.id.clone()), ..deliveries::Wanted::default() };
+        let wanted =
+            deliveries::Wanted { target: Some(self.session.id.clone()), ..deliveries::Wanted::default() };
         let all = deliveries::list(&mut db, &wanted, 100).await.unwrap();
         let texts = self.recorded();
         let context = format!("{:?} {death:?}\n{texts:#?}\n{}", self.scene, stages(&all));
         for delivery in &all {
             self.check_one(delivery, &texts, &context);
         }
-        let order: Vec<&str> = texts.iter().filter_map(|text| conveyor_model::wire::split_label(text)).map(|(t, _)| t).collect();
+        let order: Vec<&str> =
+            texts.iter().filter_map(|text| conveyor_model::wire::split_label(text)).map(|(t, _)| t).collect();
         let mut by_seq: Vec<&str> = all.iter().map(|delivery| delivery.token.as_str()).collect();
         by_seq.retain(|token| order.contains(token));
         assert_eq!(order, by_seq, "first in, first out: {context}");
-        let approved = self.world.hands(|hands| hands.agent(self.pane).map(|agent| agent.answered().join(",")));
+        let approved =
+            self.world.hands(|hands| hands.agent(self.pane).map(|agent| agent.answered().join(",")));
         let approved = approved.unwrap_or_default();
         assert!(!approved.contains("approved") && !approved.contains("quit"), "{approved}: {context}");
         assert!(audit::check(&mut db, None).await.unwrap().is_ok(), "the chain holds: {context}");
@@ -289,8 +307,8 @@ fn plane(
 async fn register(plane: &Plane, world: &World, pane: u32) -> Result<Session> {
     let target = Target::Session("codex-foo".to_owned());
     let pin = plane.mux.pin(&Server::named("default", None), &target).await?;
-    let (thread, home) =
-        world.hands(|hands| (hands.agent(pane).map(|agent| agent.thread().to_owned()), hands.home().to_owned()));
+    let (thread, home) = world
+        .hands(|hands| (hands.agent(pane).map(|agent| agent.thread().to_owned()), hands.home().to_owned()));
     let id = SessionId::new(plane.clock.uuid_v7());
     let host = plane.environment.host.clone();
     let mut session = Session::new(id, "foo".parse()?, Role::Worker, host, "/".to_owned(), plane.clock.now());
@@ -300,7 +318,8 @@ async fn register(plane: &Plane, world: &World, pane: u32) -> Result<Session> {
     let mut tx = plane.ledger().await?.write(&Actor::Operator).await?;
     let session = sessions::insert(&mut tx, session, AuditRow::new("session_registered", "A test.")).await?;
     let thread = thread.expect("the agent has a thread");
-    threads::adopt(&mut tx, &session.id, &thread, None, "lock", AuditRow::new("thread_adopted", "A test.")).await?;
+    threads::adopt(&mut tx, &session.id, &thread, None, "lock", AuditRow::new("thread_adopted", "A test."))
+        .await?;
     tx.commit().await?;
     Ok(session)
 }
@@ -332,9 +351,10 @@ async fn one(engine: Engine, scene: Scene, death: Death) -> (bool, BTreeSet<Stri
 
 /// Kills at each point in turn until a run gets through alive, or until only waiting is left to be killed in.
 async fn fault_loop(engine: Engine, scene: Scene) -> BTreeMap<String, usize> {
-    let (writes, steps) = if scene == Scene::Idle { (200, 200) } else { (24, 30) };
+    let (writes, steps) = if scene == Scene::Idle { (200, 200) } else { (12, 16) };
     let mut reached: BTreeMap<String, usize> = BTreeMap::new();
-    let mut count = |rows: BTreeSet<String>| rows.into_iter().for_each(|row| *reached.entry(row).or_default() += 1);
+    let mut count =
+        |rows: BTreeSet<String>| rows.into_iter().for_each(|row| *reached.entry(row).or_default() += 1);
     count(one(engine, scene, Death::Never).await.1);
     for moment in [Moment::BeforeCommit, Moment::AfterCommit] {
         for at in 1..=writes {

@@ -135,7 +135,9 @@ fn composer(seen: &Classification, delivery: &Delivery) -> Composer {
         pane::Composer::Empty => Composer::Empty,
         pane::Composer::None => Composer::Hidden,
         pane::Composer::Draft(_) if seen.holds_exactly(&own_text(delivery)) => Composer::Ours,
-        pane::Composer::Draft(_) if is_hidden(delivery) && seen.holds_exactly(&label_alone(delivery)) => Composer::Ours,
+        pane::Composer::Draft(_) if is_hidden(delivery) && seen.holds_exactly(&label_alone(delivery)) => {
+            Composer::Ours
+        }
         pane::Composer::Draft(text) if text.contains(&delivery.token) => Composer::OursAndForeign,
         pane::Composer::Draft(_) => Composer::Foreign,
     }
