@@ -116,3 +116,16 @@ pub const DISPATCH_LOG_BYTES: u64 = 4 * 1024 * 1024;
 
 /// How long a detached dispatcher is given to prove that it lives, or to end when it is asked to.
 pub const DISPATCH_PROOF: Duration = Duration::from_secs(10);
+
+/// How long a pane and a rollout may disagree before that is a contradiction: a record follows what the screen shows
+/// within 0.25 s (measured), and a loaded machine needs more.
+pub const CONTRADICTION_AFTER: Duration = Duration::from_secs(2);
+
+/// Busy-wait times of silence after which a turn is advised to be interrupted rather than asked.
+pub const SILENCE_BEFORE_INTERRUPT: u32 = 5;
+
+/// Criteria of one status that `cycle` lists; more are counted, and `criteria --list` has them.
+pub const CYCLE_CRITERIA: u32 = 100;
+
+/// Bytes of an agent's words that the stored row of a cycle keeps; the report itself has them whole.
+pub const CYCLE_WORDS_BYTES: usize = 400;

@@ -194,6 +194,18 @@ pub struct Turn {
     pub marked: bool,
     /// In an unmarked thread the assistant's last words since the user or a tool spoke.
     pub said: Option<String>,
+    /// Number in the ledger of the last record, see [`Turn::observe_stored`].
+    pub last_event_id: Option<i64>,
+    /// Number of the record that made the state what it is.
+    pub state_event_id: Option<i64>,
+    /// Whether [`Turn::since`] is the time of reading, because that record had none that could be understood.
+    pub since_read: bool,
+    /// Number of the record that ended the newest turn that ended, in whatever way.
+    pub ended_event_id: Option<i64>,
+    /// That turn.
+    pub ended_turn_id: Option<String>,
+    /// Number of the record that is [`Turn::receipt`].
+    pub receipt_event_id: Option<i64>,
 }
 
 impl Turn {
@@ -211,6 +223,22 @@ impl Turn {
     pub fn context_used(&self) -> Option<f64> {
         let window = self.context_window.filter(|&window| window > 0)?;
         Some(self.last_tokens?.total_tokens as f64 / window as f64)
+    }
+
+    /// Takes in the next record, which the ledger keeps under the number `id` and read at `read_at`.
+    ///
+    /// The numbers say later what belongs to which binding. A record whose time cannot be understood counts as written
+    /// when it was read: one bad time never stops the observation.
+    pub fn observe_stored(&mut self, event: &Event, id: i64, read_at: Timestamp) -> Option<TurnEnd> {
+        self.last_event_id = Some(id);
+        let end = match event.at {
+            Some(_) => self.observe(event),
+            None => self.observe(&Event { at: Some(read_at), ..event.clone() }),
+        };
+        if self.state_event_id == Some(id) {
+            self.since_read = event.at.is_none();
+        }
+        end
     }
 
     /// Takes in the next record of the rollout; the answer is the end of a turn, if the record is one.
@@ -280,6 +308,7 @@ impl Turn {
         self.state = state;
         self.since = at;
         self.inferred = inferred;
+        self.state_event_id = self.last_event_id;
     }
 
     fn forget_calls(&mut self) {
@@ -334,6 +363,8 @@ impl Turn {
             return;
         }
         self.outcome = Some(end.outcome);
+        self.ended_event_id = self.last_event_id;
+        self.ended_turn_id.clone_from(&end.turn_id);
         let state = match end.outcome {
             Outcome::Completed => TurnState::Idle,
             Outcome::Errored => TurnState::Errored,
@@ -346,6 +377,7 @@ impl Turn {
             Outcome::Completed | Outcome::Errored => {
                 self.completed = true;
                 self.receipt = Some(end.clone());
+                self.receipt_event_id = self.last_event_id;
             }
             Outcome::Aborted => {}
         }
