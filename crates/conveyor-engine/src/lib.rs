@@ -16,10 +16,12 @@ pub mod inbox;
 pub mod ingest;
 pub mod listing;
 pub mod locate;
+pub mod manager_context;
 pub mod message;
 pub mod plane;
 pub mod registration;
 pub mod resolve;
+pub mod shadow;
 pub mod table;
 #[cfg(test)]
 mod testing;

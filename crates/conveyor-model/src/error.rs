@@ -67,7 +67,7 @@ pub enum Retry {
 }
 
 /// A failure with what a person needs to go on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Error {
     /// What sort of failure it is.
     pub kind: ErrorKind,

@@ -96,7 +96,7 @@ mod tests {
             subtype: Some(subtype.into()),
             ..Event::of("event_msg".into(), kind)
         };
-        turn.observe_stored(&event, id, at(id + 1_000));
+        turn.observe_stored(&event, id);
     }
 
     fn start(turn: &mut Turn, id: i64, turn_id: &str) {
@@ -188,8 +188,9 @@ mod tests {
     #[test]
     fn a_time_that_cannot_be_understood_is_the_time_of_reading() {
         let mut turn = finished();
-        let undated = Event::of("event_msg".into(), Kind::TaskStarted { context_window: None });
-        turn.observe_stored(&undated, 3, at(30));
+        let started = Event::of("event_msg".into(), Kind::TaskStarted { context_window: None });
+        let undated = Event { at: Some(at(30)), at_original: Some("[1]".to_owned()), ..started };
+        turn.observe_stored(&undated, 3);
         let observed = of_binding(&turn, &marks(0, None), at(60));
         assert_eq!((observed.last_state_event_at, observed.state_time_is_read), (Some(at(30)), true));
         complete(&mut turn, 31, FIRST);

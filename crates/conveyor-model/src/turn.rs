@@ -225,18 +225,16 @@ impl Turn {
         Some(self.last_tokens?.total_tokens as f64 / window as f64)
     }
 
-    /// Takes in the next record, which the ledger keeps under the number `id` and read at `read_at`.
+    /// Takes in the next record, which the ledger keeps under the number `id`, so that it can be said later what belongs to
+    /// which binding.
     ///
-    /// The numbers say later what belongs to which binding. A record whose time cannot be understood counts as written
-    /// when it was read: one bad time never stops the observation.
-    pub fn observe_stored(&mut self, event: &Event, id: i64, read_at: Timestamp) -> Option<TurnEnd> {
+    /// The time of a record whose own cannot be understood is the time of reading, put there by whoever stores it: one bad
+    /// time never stops the observation.
+    pub fn observe_stored(&mut self, event: &Event, id: i64) -> Option<TurnEnd> {
         self.last_event_id = Some(id);
-        let end = match event.at {
-            Some(_) => self.observe(event),
-            None => self.observe(&Event { at: Some(read_at), ..event.clone() }),
-        };
+        let end = self.observe(event);
         if self.state_event_id == Some(id) {
-            self.since_read = event.at.is_none();
+            self.since_read = event.at_original.is_some();
         }
         end
     }

@@ -103,6 +103,22 @@ pub async fn list(db: &mut Db, task: &TaskId, statuses: &[CriterionStatus]) -> R
     db.all(Criterion::select(&format!("{rest} ORDER BY id")), args).await
 }
 
+/// The newest criteria of a task in one status, by number.
+pub async fn newest(
+    db: &mut Db,
+    task: &TaskId,
+    status: CriterionStatus,
+    limit: u32,
+) -> Result<Vec<Criterion>> {
+    let (rest, args) = Filter::new()
+        .given("task_id = ?", Some(task))
+        .given("status = ?", Some(&status))
+        .limited("ORDER BY id DESC", limit);
+    let mut newest: Vec<Criterion> = db.all(Criterion::select(&rest), args).await?;
+    newest.reverse();
+    Ok(newest)
+}
+
 /// How many criteria stand in each status, of one task or of all.
 pub async fn counts(db: &mut Db, task: Option<&TaskId>) -> Result<Vec<(CriterionStatus, i64)>> {
     let (rest, args) = Filter::new().given("task_id = ?", task).build();

@@ -135,6 +135,72 @@ pub async fn list(db: &mut Db, task: &TaskId, notable: bool, limit: u32) -> Resu
     db.all(Cycle::select(&rest), args).await
 }
 
+table! {
+    /// A cycle that saw a notable pattern, and what the one before it saw.
+    NotableCycle in "cycles" {
+        /// The cycle.
+        id: i64,
+        /// When it began.
+        started_at: Timestamp,
+        /// When it ended.
+        completed_at: Option<Timestamp>,
+        /// The pattern.
+        pane_pattern: String,
+        /// The pattern of the succeeded cycle of the task before it; absent when it saw none or there is none.
+        pattern_before: Option<String>,
+    }
+}
+
+impl NotableCycle {
+    /// Whether the pattern was not seen by the cycle before.
+    pub fn begins_run(&self) -> bool {
+        self.pattern_before.as_ref() != Some(&self.pane_pattern)
+    }
+}
+
+/// Cycles of a task with a notable pattern, newest first; only with numbers below `before` when given. Failed cycles saw
+/// nothing: they neither stand here nor break a run.
+pub async fn notable(
+    db: &mut Db,
+    task: &TaskId,
+    pattern: Option<&str>,
+    before: Option<i64>,
+    limit: u32,
+) -> Result<Vec<NotableCycle>> {
+    let pattern = pattern.map(str::to_owned);
+    let (rest, args) = Filter::new()
+        .given("c.task_id = ?", Some(task))
+        .must("c.pane_pattern IS NOT NULL")
+        .must("c.state = 'succeeded'")
+        .given("c.pane_pattern = ?", pattern.as_ref())
+        .given("c.id < ?", before.as_ref())
+        .limited("ORDER BY c.id DESC", limit);
+    let sql = format!(
+        "SELECT c.id, c.started_at, c.completed_at, c.pane_pattern, \
+         (SELECT p.pane_pattern FROM cycles p WHERE p.task_id = c.task_id AND p.id < c.id \
+          AND p.state = 'succeeded' ORDER BY p.id DESC LIMIT 1) FROM cycles c {rest}"
+    );
+    db.all(sql, args).await
+}
+
+/// Marks cycles of a task that were begun and never ended as failed. Returns their numbers.
+pub async fn fail_unfinished(tx: &mut Tx, task: &TaskId, error: &str) -> Result<Vec<i64>> {
+    let rest = "WHERE task_id = $1 AND state = 'started' ORDER BY id";
+    let unfinished: Vec<Cycle> = tx.all(Cycle::select(rest), args![task]).await?;
+    let now = tx.now();
+    for cycle in &unfinished {
+        let failed = Cycle {
+            state: CycleState::Failed,
+            completed_at: Some(now),
+            error: Some(error.to_owned()),
+            ..cycle.clone()
+        };
+        let audit = AuditRow::new("cycle_failed", format!("Cycle {} was never ended: {error}.", cycle.id));
+        update(tx, &failed, audit).await?;
+    }
+    Ok(unfinished.iter().map(|cycle| cycle.id).collect())
+}
+
 /// How many cycles a task has in each state.
 pub async fn counts(db: &mut Db, task: Option<&TaskId>) -> Result<Vec<(CycleState, i64)>> {
     let (rest, args) = Filter::new().given("task_id = ?", task).build();

@@ -175,7 +175,7 @@ async fn observe(
     let mut turn = before.map(|row| turn_of(&row)).unwrap_or_default();
     let mut ends = 0;
     for (event, id) in batch.events.iter().zip(first..) {
-        let end = turn.observe(event);
+        let end = turn.observe_stored(event, id);
         settle::by_record(tx, session, thread, event, id, &turn).await?;
         if let Some(end) = end {
             ends += 1;
