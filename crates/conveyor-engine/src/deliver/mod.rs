@@ -79,7 +79,13 @@ pub async fn carry_out(plane: &Plane, id: &DeliveryId, holder: &Holder, until: U
         match lease(plane, &wanted, holder).await? {
             None => return Ok(Carried { delivery: wanted, wait: None, elsewhere: true }),
             Some(first) if first.id == *id => return leased(plane, first, holder, until).await,
-            Some(first) => leased(plane, first, holder, Until::SUBMITTED).await.map(drop)?,
+            Some(first) => {
+                // What goes first and cannot go now holds up what comes after it; asking again at once would never end.
+                let before = leased(plane, first, holder, Until::SUBMITTED).await?;
+                if before.wait.is_some() && before.delivery.state != Stage::Submitted {
+                    return Ok(Carried { delivery: wanted, wait: before.wait, elsewhere: true });
+                }
+            }
         }
     }
 }
