@@ -60,10 +60,10 @@ pub async fn catch_up(plane: &Plane, worker: &Session) -> Result<()> {
 pub async fn bind(tx: &mut Tx, task: &Task, worker: &Session, manager: &Session) -> Result<Bound> {
     check_rows(task, worker, manager)?;
     if let Some(binding) = bindings::active_of_task(tx, &task.id).await? {
-        return match ties(&binding, worker, manager) {
-            true => Ok(Bound { binding, task: task.clone(), already_bound: true }),
-            false => Err(task_is_bound(tx, task, &binding).await?),
-        };
+        if ties(&binding, worker, manager) {
+            return Ok(Bound { binding, task: task.clone(), already_bound: true });
+        }
+        return Err(task_is_bound(tx, task, &binding).await?);
     }
     if let Some(binding) = bindings::active_of_worker(tx, &worker.id).await? {
         return Err(worker_is_bound(tx, worker, &binding).await?);
@@ -113,9 +113,10 @@ pub async fn unbind(
     sentence: impl Into<String>,
 ) -> Result<(Task, Vec<Delivery>)> {
     let cancelled = end(tx, binding, BindingState::Ended, sentence).await?;
-    let task = match task.state.is_unfinished() {
-        true => set_state(tx, task, TaskState::Paused, &binding.id).await?,
-        false => task.clone(),
+    let task = if task.state.is_unfinished() {
+        set_state(tx, task, TaskState::Paused, &binding.id).await?
+    } else {
+        task.clone()
     };
     Ok((task, cancelled))
 }

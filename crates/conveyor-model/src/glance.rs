@@ -161,7 +161,7 @@ pub struct Names<'a> {
 
 impl NextStep {
     /// The words of its command, without program and ledger.
-    pub fn words<'a>(self, viewer: Viewer, names: Names<'a>) -> Vec<&'a str> {
+    pub fn words(self, viewer: Viewer, names: Names<'_>) -> Vec<&str> {
         let Names { task, worker, manager } = names;
         let inbox = match viewer {
             Viewer::Worker => "worker-inbox",

@@ -61,13 +61,10 @@ impl Report for AttentionReport {
         if self.attention.is_empty() {
             return Some("nothing wants attention\n".to_owned());
         }
-        let mut text: String = self.attention.iter().map(line).collect();
-        for (word, command) in [("there are more", &self.more), ("next", &self.next)] {
-            if let Some(command) = command {
-                text.push_str(&format!("{word}: {command}\n"));
-            }
-        }
-        Some(text)
+        let mut lines: Vec<String> = self.attention.iter().map(line).collect();
+        lines.extend(self.more.iter().map(|command| format!("there are more: {command}\n")));
+        lines.extend(self.next.iter().map(|command| format!("next: {command}\n")));
+        Some(lines.concat())
     }
 
     fn exit_code(&self) -> u8 {
@@ -92,10 +89,8 @@ impl Verb for Attention {
 
     async fn run(plane: &Plane, request: AttentionRequest) -> Result<AttentionReport> {
         let named = request.task.is_some() || request.session.is_some();
-        let ledger = match named {
-            true => Some(plane.ledger_that_exists().await?),
-            false => plane.ledger_to_read().await?,
-        };
+        let ledger =
+            if named { Some(plane.ledger_that_exists().await?) } else { plane.ledger_to_read().await? };
         let mut open = Vec::new();
         let mut rows = Vec::new();
         let limit = listing::rows(plane, request.limit);

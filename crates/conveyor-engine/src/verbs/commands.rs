@@ -168,13 +168,8 @@ impl Verb for Commands {
 
 async fn list(plane: &Plane, request: &CommandsRequest) -> Result<Vec<CommandsLine>> {
     let named = request.task.is_some() || request.session.is_some() || request.id.is_some();
-    let ledger = match named {
-        true => plane.ledger_that_exists().await?,
-        false => match plane.ledger_to_read().await? {
-            Some(ledger) => ledger,
-            None => return Ok(Vec::new()),
-        },
-    };
+    let ledger = if named { Some(plane.ledger_that_exists().await?) } else { plane.ledger_to_read().await? };
+    let Some(ledger) = ledger else { return Ok(Vec::new()) };
     let mut reader = ledger.read().await?;
     let now = reader.now();
     let limit = listing::rows(plane, request.limit);

@@ -93,42 +93,39 @@ pub struct DiscoverReport {
 
 impl Report for DiscoverReport {
     fn text(&self) -> Option<String> {
-        let mut text = String::new();
-        for task in &self.tasks {
-            text.push_str(&format!(
-                "task\t{}\t{}\t{}\n",
-                task.name,
-                task.state,
-                listing::one_line(&task.goal)
-            ));
+        let mut lines: Vec<String> = self.tasks.iter().map(task_line).collect();
+        lines.extend(self.sessions.iter().map(session_line));
+        lines.extend(self.bindings.iter().map(binding_line));
+        lines.extend(self.telemetry.iter().map(telemetry_line));
+        lines.extend(self.more.iter().map(|more| format!("there are more: {more}\n")));
+        lines.extend(self.suggestions.iter().map(suggestion_line));
+        if lines.is_empty() {
+            lines.push("nothing was found\n".to_owned());
         }
-        for session in &self.sessions {
-            let bound = session.bound_task.as_deref().unwrap_or("-");
-            text.push_str(&format!(
-                "{}\t{}\t{}\t{bound}\t{}\n",
-                session.role, session.name, session.state, session.cwd
-            ));
-        }
-        for one in &self.bindings {
-            let FoundBinding { task_name, worker_name, manager_name, state, .. } = one;
-            text.push_str(&format!("binding\t{task_name}\t{state}\t{worker_name} under {manager_name}\n"));
-        }
-        for row in &self.telemetry {
-            text.push_str(&format!(
-                "telemetry\t{}\t{}\t{}\n",
-                row.timestamp,
-                row.event_type,
-                listing::one_line(&row.summary)
-            ));
-        }
-        if let Some(more) = &self.more {
-            text.push_str(&format!("there are more: {more}\n"));
-        }
-        for one in &self.suggestions {
-            text.push_str(&format!("suggestion: {}\n            {}\n", one.command, one.reason));
-        }
-        Some(if text.is_empty() { "nothing was found\n".to_owned() } else { text })
+        Some(lines.concat())
     }
+}
+
+fn task_line(task: &TaskRow) -> String {
+    format!("task\t{}\t{}\t{}\n", task.name, task.state, listing::one_line(&task.goal))
+}
+
+fn session_line(session: &FoundSession) -> String {
+    let bound = session.bound_task.as_deref().unwrap_or("-");
+    format!("{}\t{}\t{}\t{bound}\t{}\n", session.role, session.name, session.state, session.cwd)
+}
+
+fn binding_line(binding: &FoundBinding) -> String {
+    let FoundBinding { task_name, worker_name, manager_name, state, .. } = binding;
+    format!("binding\t{task_name}\t{state}\t{worker_name} under {manager_name}\n")
+}
+
+fn telemetry_line(row: &FoundTelemetry) -> String {
+    format!("telemetry\t{}\t{}\t{}\n", row.timestamp, row.event_type, listing::one_line(&row.summary))
+}
+
+fn suggestion_line(suggestion: &Suggestion) -> String {
+    format!("suggestion: {}\n            {}\n", suggestion.command, suggestion.reason)
 }
 
 /// The verb.

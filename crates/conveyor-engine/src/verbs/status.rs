@@ -18,6 +18,8 @@ use serde::Serialize;
 
 use crate::Plane;
 use crate::glance;
+use crate::glance::CycleGlance;
+use crate::glance::DeliveryGlance;
 use crate::glance::Look;
 use crate::glance::SessionGlance;
 use crate::glance::TaskGlance;
@@ -230,63 +232,55 @@ fn nothing(plane: &Plane) -> StatusReport {
 
 impl Report for StatusReport {
     fn text(&self) -> Option<String> {
-        let running: Vec<String> = self.dispatch.dispatchers.iter().map(dispatcher_line).collect();
-        let mut text = match running.is_empty() {
-            true => "dispatch: none runs\n".to_owned(),
-            false => format!("dispatch: {}\n", running.join(", ")),
-        };
-        text.extend(self.tasks.iter().map(task_text));
-        if let Some(more) = &self.more {
-            text.push_str(&format!("\nthere are more: {more}\n"));
-        }
-        text.push_str(&format!("\nnext: {}\n      {}\n", self.next.command, self.next.reason));
-        Some(text)
+        let running: Vec<String> = self.dispatch.dispatchers.iter().map(dispatcher_words).collect();
+        let running = if running.is_empty() { "none runs".to_owned() } else { running.join(", ") };
+        let mut lines = vec![format!("dispatch: {running}\n")];
+        lines.extend(self.tasks.iter().map(task_text));
+        lines.extend(self.more.iter().map(|more| format!("\nthere are more: {more}\n")));
+        lines.push(format!("\nnext: {}\n      {}\n", self.next.command, self.next.reason));
+        Some(lines.concat())
     }
 }
 
-fn dispatcher_line(one: &DispatcherGlance) -> String {
+fn dispatcher_words(one: &DispatcherGlance) -> String {
     format!("{} {} (pid {} on {})", one.dispatcher_id, one.state, one.pid, one.host)
 }
 
 fn task_text(task: &TaskGlance) -> String {
-    let criteria = &task.criteria;
-    let mut text = format!("\n{} ({}): {}\n", task.task, task.task_state, task.goal);
-    for (role, session) in [("worker", &task.worker), ("manager", &task.manager)] {
-        let line = session.as_ref().map_or_else(|| "none".to_owned(), session_line);
-        text.push_str(&format!("  {role}: {line}\n"));
-    }
-    text.push_str(&format!("  criteria: {} open, {} satisfied\n", criteria.open, criteria.satisfied));
-    if let Some(cycle) = &task.last_cycle {
-        text.push_str(&format!(
-            "  last cycle: {} ({}, {:.0} s ago)\n",
-            cycle.cycle_id, cycle.state, cycle.age_seconds
-        ));
-    }
-    for one in &task.deliveries {
-        let target = one.target_session.as_deref().unwrap_or("nobody yet");
-        let waits = one.waits_for.as_deref().unwrap_or("nothing");
-        text.push_str(&format!("  {} for {target}: {}, waits for {waits}\n", one.kind, one.delivery_state));
-    }
-    for row in &task.attention {
-        text.push_str(&format!("  attention: {}\n", row.message));
-    }
-    text.push_str(&format!("  next: {}\n", task.next.command));
-    text
+    let session = |one: &Option<SessionGlance>| one.as_ref().map_or_else(|| "none".to_owned(), session_words);
+    let cycle = |one: &CycleGlance| {
+        format!("  last cycle: {} ({}, {:.0} s ago)\n", one.cycle_id, one.state, one.age_seconds)
+    };
+    let mut lines = vec![
+        format!("\n{} ({}): {}\n", task.task, task.task_state, task.goal),
+        format!("  worker: {}\n", session(&task.worker)),
+        format!("  manager: {}\n", session(&task.manager)),
+        format!("  criteria: {} open, {} satisfied\n", task.criteria.open, task.criteria.satisfied),
+    ];
+    lines.extend(task.last_cycle.iter().map(cycle));
+    lines.extend(task.deliveries.iter().map(delivery_line));
+    lines.extend(task.attention.iter().map(|row| format!("  attention: {}\n", row.message)));
+    lines.push(format!("  next: {}\n", task.next.command));
+    lines.concat()
 }
 
-fn session_line(session: &SessionGlance) -> String {
-    let mut line = format!("{} {}", session.name, turn_word(session));
-    if let Some(seconds) = session.staleness_seconds {
-        line.push_str(&format!(" for {seconds:.0} s"));
-    }
-    line.push_str(&format!(", {}", session.delivery));
+fn delivery_line(one: &DeliveryGlance) -> String {
+    let target = one.target_session.as_deref().unwrap_or("nobody yet");
+    let waits = one.waits_for.as_deref().unwrap_or("nothing");
+    format!("  {} for {target}: {}, waits for {waits}\n", one.kind, one.delivery_state)
+}
+
+fn session_words(session: &SessionGlance) -> String {
+    let since = session.staleness_seconds.map_or_else(String::new, |seconds| format!(" for {seconds:.0} s"));
+    let mut words =
+        vec![format!("{} {}{since}", session.name, turn_word(session)), session.delivery.to_owned()];
     if session.inbox_backlog > 0 {
-        line.push_str(&format!(", {} unread", session.inbox_backlog));
+        words.push(format!("{} unread", session.inbox_backlog));
     }
     if session.unread_bytes.is_some_and(|bytes| bytes > 0) {
-        line.push_str(", has recorded more since");
+        words.push("has recorded more since".to_owned());
     }
-    line
+    words.join(", ")
 }
 
 /// One word for what it does, the strongest first.

@@ -52,11 +52,11 @@ impl Changed {
     pub(super) fn text(&self) -> String {
         let target = self.target_session.as_deref().unwrap_or("nobody yet");
         let twice = if self.may_arrive_twice { "; it may arrive twice" } else { "" };
-        let mut text = format!("{} for {target} is {}{twice}\n", self.id, self.delivery_state);
-        if let Some(next) = &self.next {
-            text.push_str(&format!("a running dispatcher carries it out; else: {next}\n"));
+        let done = format!("{} for {target} is {}{twice}\n", self.id, self.delivery_state);
+        match &self.next {
+            Some(next) => format!("{done}a running dispatcher carries it out; else: {next}\n"),
+            None => done,
         }
-        text
     }
 }
 

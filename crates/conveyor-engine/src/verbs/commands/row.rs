@@ -137,16 +137,17 @@ impl CommandRow {
     /// The row of a text listing.
     pub(super) fn line(&self) -> String {
         let task = self.task_name.as_deref().unwrap_or("-");
-        let mut line = format!("{}\t{}\t{}\t{task}", self.id, self.state.as_str(), self.kind);
+        let mut cells =
+            vec![self.id.to_string(), self.state.as_str().to_owned(), self.kind.clone(), task.to_owned()];
         if let Some(history) = &self.attempt_history {
             let last = history.last().map_or("-", |attempt| attempt.state.as_str());
-            line.push_str(&format!("\tattempt_history={}\tlast_attempt={last}", history.len()));
+            cells.push(format!("attempt_history={}", history.len()));
+            cells.push(format!("last_attempt={last}"));
         }
         if let Some(waits) = &self.waits_for {
-            line.push_str(&format!("\t{}: waits for {}", self.delivery_state, one_line(waits)));
+            cells.push(format!("{}: waits for {}", self.delivery_state, one_line(waits)));
         }
-        line.push('\n');
-        line
+        cells.join("\t") + "\n"
     }
 }
 

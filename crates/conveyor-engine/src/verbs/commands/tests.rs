@@ -47,7 +47,7 @@ async fn a_row_has_the_contracts_keys() {
     let (task, worker, manager) = world.bound().await;
     let id = nudge(&world, &worker, &[], Change::default()).await;
     let mut tx = world.tx().await;
-    deliveries::lease(&mut tx, &id, "d1", std::time::Duration::from_secs(60)).await.unwrap().unwrap();
+    deliveries::lease(&mut tx, &id, "d1", std::time::Duration::from_mins(1)).await.unwrap().unwrap();
     tx.commit().await.unwrap();
 
     let listed = world.run::<Commands>(json!({ "task": "t", "attempts": true })).await.unwrap();
@@ -220,7 +220,7 @@ async fn an_inbox_item_is_taken_back_until_a_reader_was_given_it() {
 
     let offered = nudge(&world, &worker, &[Stage::Leased, Stage::Pending], change).await;
     let mut tx = world.tx().await;
-    let lasting = std::time::Duration::from_secs(60);
+    let lasting = std::time::Duration::from_mins(1);
     deliveries::offer_next(&mut tx, &worker.id, "reader", lasting, told()).await.unwrap().unwrap();
     tx.commit().await.unwrap();
     let error = world.error::<Commands>(json!({ "cancel": offered })).await;
