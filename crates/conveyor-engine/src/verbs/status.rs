@@ -17,6 +17,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::Plane;
+use crate::dispatch;
 use crate::glance;
 use crate::glance::CycleGlance;
 use crate::glance::DeliveryGlance;
@@ -124,7 +125,7 @@ impl Verb for Status {
         let (wanted, total) = wanted(plane, &mut reader, &request, caller.as_ref()).await?;
         drop(reader);
 
-        let dispatch = dispatch(plane, ledger, known).await?;
+        let dispatch = dispatchers_of(plane, ledger, known).await?;
         let mut reader = ledger.read().await?;
         let look = Look { plane, now, dispatcher: dispatch.running, caller: caller.as_ref() };
         let mut tasks = Vec::with_capacity(wanted.len());
@@ -173,11 +174,11 @@ async fn wanted(
 }
 
 /// Which dispatchers run. A lock tells, not the row: a killed process leaves its row behind.
-async fn dispatch(plane: &Plane, ledger: &Ledger, known: Vec<Dispatcher>) -> Result<DispatchGlance> {
+async fn dispatchers_of(plane: &Plane, ledger: &Ledger, known: Vec<Dispatcher>) -> Result<DispatchGlance> {
     let mut glance = DispatchGlance::default();
     for dispatcher in known {
         let here = dispatcher.host == plane.environment.host;
-        let lives = ledger.is_locked(&format!("dispatch-{}", dispatcher.id)).await?;
+        let lives = ledger.is_locked(&dispatch::lock_name(&dispatcher.id)).await?;
         let state = match (lives, here, &dispatcher.stop_requested_at, &dispatcher.stopped_at) {
             (true, _, None, _) => "running",
             (true, _, Some(_), _) => "stopping",
