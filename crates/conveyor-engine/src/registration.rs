@@ -389,3 +389,6 @@ fn next(plane: &Plane, session: &Session, pairing: Option<&Pairing>, how: &Commu
 fn shown(path: &std::path::PathBuf) -> String {
     path.to_string_lossy().into_owned()
 }
+
+#[cfg(test)]
+mod tests;

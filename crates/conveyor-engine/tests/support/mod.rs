@@ -155,7 +155,7 @@ fn lock_of(home: &Path) -> Option<String> {
 }
 
 /// The simulated agent's program, built beside the tests.
-fn sim() -> Result<PathBuf> {
+pub(crate) fn sim() -> Result<PathBuf> {
     let exe = std::env::current_exe()?;
     let target = exe.parent().and_then(Path::parent).context("the test lies in target/<profile>/deps")?;
     let path = target.join("conveyor-sim");
