@@ -35,8 +35,8 @@ impl Place {
     fn new() -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         // What runs in a pane is taken for Codex by its program's name.
-        std::fs::hard_link(support::sim()?, folder.path().join("codex"))
-            .or_else(|_| std::fs::copy(support::sim()?, folder.path().join("codex")).map(drop))?;
+        let (sim, codex) = (support::sim()?, folder.path().join("codex"));
+        std::fs::hard_link(&sim, &codex).or_else(|_| std::fs::copy(&sim, &codex).map(drop))?;
         std::fs::create_dir(folder.path().join("home"))?;
         Ok(Self { tmux: Server::new()?, folder })
     }

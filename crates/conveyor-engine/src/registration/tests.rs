@@ -210,9 +210,9 @@ async fn a_session_that_has_another_name_takes_that_of_the_setup_while_it_is_unb
     assert_eq!(report["name"], "dashboard-7F2K-worker");
     let bound = World::new();
     bound.bound().await;
-    let refused =
-        testing::run::<RegisterWorker>(&bound.agent("w"), json!({ "setup_code": "7F2K", "no_tmux": true }));
-    assert_eq!(kind(refused.await), Some(ErrorKind::Conflict));
+    let (agent, request) = (bound.agent("w"), json!({ "setup_code": "7F2K", "no_tmux": true }));
+    let refused = testing::run::<RegisterWorker>(&agent, request).await;
+    assert_eq!(kind(refused), Some(ErrorKind::Conflict));
 }
 
 #[tokio::test]
