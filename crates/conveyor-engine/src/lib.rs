@@ -1,6 +1,7 @@
 //! The verbs of conveyor and what they stand on: one file a verb, named as the user types it, and [`Plane`], the
 //! context that every verb gets.
 
+mod adopt;
 mod attention;
 pub mod binding;
 pub mod caller;
@@ -22,6 +23,8 @@ pub mod plane;
 pub mod registration;
 pub mod resolve;
 pub mod shadow;
+pub mod start;
+pub mod stop;
 pub mod table;
 #[cfg(test)]
 mod testing;

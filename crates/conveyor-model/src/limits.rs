@@ -129,3 +129,18 @@ pub const CYCLE_CRITERIA: u32 = 100;
 
 /// Bytes of an agent's words that the stored row of a cycle keeps; the report itself has them whole.
 pub const CYCLE_WORDS_BYTES: usize = 400;
+
+/// Between two looks at the screen of a session that starts. Each costs a process of 2 to 3 ms.
+pub const START_LOOK: Duration = Duration::from_millis(100);
+
+/// How long `codex --help` may take. Measured: 0.2 to 0.3 s; on a cold disk node alone takes seconds.
+pub const CODEX_ANSWERS: Duration = Duration::from_secs(20);
+
+/// How long an interrupted turn is given to end in the record. Measured: 15 ms while it streams; a tool call takes longer.
+pub const TURN_ENDS: Duration = Duration::from_secs(10);
+
+/// How long a program is given to end after its own command to quit, and its children after it.
+pub const PROGRAM_QUITS: Duration = Duration::from_secs(5);
+
+/// How long a worker is given to answer the last text before it is stopped.
+pub const LAST_WORDS: Duration = Duration::from_secs(30);

@@ -28,13 +28,14 @@ pub enum Fault {
 
 impl Fault {
     /// What tmux means by what it wrote to stderr. The texts are those of tmux 3.3a and of the C library in English.
+    /// A server that is about to end, because its last session did, says that there is no current target.
     pub fn of_stderr(stderr: &str) -> Self {
         let said = stderr.trim().to_owned();
         let low = said.to_lowercase();
         let any = |parts: &[&str]| parts.iter().any(|part| low.contains(part));
         if any(&["operation not permitted", "permission denied", "read-only file system"]) {
             Self::Denied(said)
-        } else if any(&["no server running on", "server exited unexpectedly", "lost server"])
+        } else if any(&["no server running on", "server exited unexpectedly", "lost server", "no current target"])
             || low.starts_with("error connecting to")
         {
             Self::NoServer(said)

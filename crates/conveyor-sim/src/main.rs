@@ -57,6 +57,9 @@ struct AgentArgs {
     /// Accepted as Codex accepts it; the agent is always embedded
     #[arg(long)]
     no_daemon: bool,
+    /// Accepted as Codex accepts it; nothing is configurable
+    #[arg(short = 'c', long = "config")]
+    settings: Vec<String>,
     /// Rules in TOML, as for the provider
     #[arg(long)]
     script: Option<PathBuf>,

@@ -52,6 +52,7 @@ pub(super) struct Attempt<'a> {
     pub(super) delivery: Delivery,
     /// Looks in a row that found the screen unchanged.
     unchanged: u32,
+    presses: u32,
     _lock: PaneLock,
 }
 
@@ -88,7 +89,7 @@ impl<'a> Attempt<'a> {
         };
         let locks = plane.state_dir()?.join("locks");
         let lock = PaneLock::acquire(&locks, &pin, limits::PANE_LOCK).await?;
-        Ok(Some(Self { plane, holder, until, session, pin, delivery, unchanged: 0, _lock: lock }))
+        Ok(Some(Self { plane, holder, until, session, pin, delivery, unchanged: 0, presses: 0, _lock: lock }))
     }
 
     /// Carries a message as far as it goes.
@@ -162,7 +163,14 @@ impl<'a> Attempt<'a> {
     }
 
     /// Step 6 and 7: the submit key, and the note that it went out.
+    ///
+    /// A key that was swallowed is pressed again after a moment, for as long as the caller waits: an agent that takes no
+    /// key must not keep this attempt for ever.
     async fn press(&mut self, row: Row) -> Result<Round> {
+        if self.presses > 0 && !self.is_patient().await? {
+            return self.give_back(row, Wait::NotYet).await;
+        }
+        self.presses += 1;
         match self.plane.mux.press(&self.pin, Key::Tab).await? {
             Acted::Refused => {
                 self.plane.clock.sleep(limits::LOOK_AGAIN).await;
@@ -180,6 +188,9 @@ impl<'a> Attempt<'a> {
                 if self.until.stage == Stage::Submitted {
                     self.give_back(row, Wait::NotYet).await?;
                     return Ok(Round::End(None));
+                }
+                if self.presses > 1 {
+                    self.plane.clock.sleep(limits::KEY_SHOWN).await;
                 }
                 Ok(Round::Again)
             }

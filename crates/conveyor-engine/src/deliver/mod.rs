@@ -139,6 +139,11 @@ pub async fn leased(plane: &Plane, delivery: Delivery, holder: &Holder, until: U
     if delivery.state == Stage::Leased && !pass_gate(plane, &delivery, holder).await? {
         return Ok(Carried { delivery: get(plane, &delivery.id).await?, wait: None, elsewhere: false });
     }
+    if delivery.kind == Kind::Stop.as_str() {
+        // It interrupts on its way, which is a delivery of its own and takes the pane's lock by itself.
+        let wait = Box::pin(crate::stop::leased(plane, &delivery, holder)).await?;
+        return Ok(Carried { delivery: get(plane, &delivery.id).await?, wait, elsewhere: false });
+    }
     let Some(mut attempt) = Attempt::begin(plane, delivery.clone(), holder, until).await? else {
         return Ok(Carried { delivery: get(plane, &delivery.id).await?, wait: None, elsewhere: false });
     };

@@ -15,6 +15,8 @@ use std::time::Duration;
 use conveyor_model::Error;
 use conveyor_model::Result;
 use conveyor_model::Timestamp;
+use conveyor_model::delivery::Kind;
+use conveyor_model::delivery::Stage;
 use conveyor_model::ids::DeliveryId;
 use conveyor_model::ids::SessionId;
 use conveyor_model::limits;
@@ -23,6 +25,7 @@ use conveyor_store::Bell;
 use conveyor_store::Held;
 use conveyor_store::audit;
 use conveyor_store::bindings;
+use conveyor_store::deliveries;
 use conveyor_store::dispatchers;
 use conveyor_store::dispatchers::Dispatcher;
 use futures::StreamExt;
@@ -200,7 +203,9 @@ impl Watching<'_> {
         }
         let row = dispatchers::get(&mut reader, self.d.settings.id.as_str()).await?;
         let asked = row.is_none_or(|row| row.stop_requested_at.is_some());
-        let unbound = self.ends.until_unbound && bindings::list(&mut reader, true, 1).await?.is_empty();
+        let unbound = self.ends.until_unbound
+            && bindings::list(&mut reader, true, 1).await?.is_empty()
+            && !stops_are_owed(&mut reader).await?;
         if asked || unbound {
             self.end();
         }
@@ -407,4 +412,14 @@ impl<'a> Work<'a> {
 async fn paused(d: &Dispatch<'_>) -> Step {
     d.plane.clock.sleep(limits::DISPATCH_PAUSE).await;
     Step::Paused
+}
+
+/// Whether a session is still to be stopped: a manager that finished its task is, when its last turn has ended.
+async fn stops_are_owed(db: &mut conveyor_store::Db) -> Result<bool> {
+    let wanted = deliveries::Wanted {
+        kinds: vec![Kind::Stop.to_string()],
+        states: vec![Stage::Pending, Stage::Leased, Stage::EffectStarted],
+        ..deliveries::Wanted::default()
+    };
+    Ok(!deliveries::list(db, &wanted, 1).await?.is_empty())
 }

@@ -33,6 +33,7 @@ use conveyor_store::turns;
 use serde_json::json;
 
 use crate::Plane;
+use crate::adopt;
 
 /// What one pass over a session's rollouts found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,7 +54,10 @@ pub struct Ingested {
 /// Errors: rollout, for a file that was there and is missing, unreadable or compressed.
 pub async fn session(plane: &Plane, session: &Session) -> Result<Ingested> {
     let ledger = plane.ledger().await?;
-    let current = threads::current(&mut *ledger.read().await?, &session.id).await?;
+    let mut current = threads::current(&mut *ledger.read().await?, &session.id).await?;
+    if current.is_empty() {
+        current.extend(adopt::first_thread(plane, session).await?);
+    }
     let mut ingested = Ingested::default();
     // Oldest first, so that the newest thread's offset is the one that is reported.
     for thread in current.iter().rev() {

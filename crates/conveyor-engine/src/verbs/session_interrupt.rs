@@ -174,7 +174,7 @@ impl Verb for SessionInterrupt {
 }
 
 /// Whether there is something to interrupt.
-enum Wanted {
+pub(crate) enum Wanted {
     /// No, and why.
     No(String),
     /// Yes, and it was accepted.
@@ -182,7 +182,7 @@ enum Wanted {
 }
 
 /// Accepts an interrupt of the turn that runs now.
-async fn wanted(plane: &Plane, session: &Session, force: bool) -> Result<Wanted> {
+pub(crate) async fn wanted(plane: &Plane, session: &Session, force: bool) -> Result<Wanted> {
     ingest::session(plane, session).await?;
     let actor = plane.actor().await?;
     let mut tx = plane.ledger().await?.write(&actor).await?;
@@ -219,7 +219,7 @@ async fn wanted(plane: &Plane, session: &Session, force: bool) -> Result<Wanted>
     Ok(Wanted::Yes(Box::new(accepted)))
 }
 
-async fn carry(plane: &Plane, delivery: &Delivery) -> Result<Delivery> {
+pub(crate) async fn carry(plane: &Plane, delivery: &Delivery) -> Result<Delivery> {
     let until = Until { stage: Stage::Recorded, patience: limits::RECORD_EXPECTED };
     Ok(deliver::carry_out(plane, &delivery.id, &Holder::caller(plane), until).await?.delivery)
 }
