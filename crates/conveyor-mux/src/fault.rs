@@ -35,8 +35,12 @@ impl Fault {
         let any = |parts: &[&str]| parts.iter().any(|part| low.contains(part));
         if any(&["operation not permitted", "permission denied", "read-only file system"]) {
             Self::Denied(said)
-        } else if any(&["no server running on", "server exited unexpectedly", "lost server", "no current target"])
-            || low.starts_with("error connecting to")
+        } else if any(&[
+            "no server running on",
+            "server exited unexpectedly",
+            "lost server",
+            "no current target",
+        ]) || low.starts_with("error connecting to")
         {
             Self::NoServer(said)
         } else {

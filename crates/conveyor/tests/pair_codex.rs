@@ -28,7 +28,8 @@ impl Place {
         // Codex refuses to put its helper programs into a home below /tmp.
         let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/sim");
         std::fs::create_dir_all(&target).unwrap();
-        let folder = tempfile::Builder::new().prefix("pair").tempdir_in(target.canonicalize().unwrap()).unwrap();
+        let folder =
+            tempfile::Builder::new().prefix("pair").tempdir_in(target.canonicalize().unwrap()).unwrap();
         let place = Self { folder, tmux: Server::new().unwrap(), provider: Provider::start().unwrap() };
         std::fs::create_dir(place.work()).unwrap();
         std::fs::create_dir(place.home()).unwrap();
@@ -62,7 +63,9 @@ impl Place {
             command.env_remove(variable);
         }
         command.env("HOME", self.folder.path()).env("CODEX_HOME", self.home()).env("FAKE_KEY", "fake");
-        command.env("XDG_STATE_HOME", self.folder.path().join("state")).env("TMUX_TMPDIR", self.tmux.tmpdir());
+        command
+            .env("XDG_STATE_HOME", self.folder.path().join("state"))
+            .env("TMUX_TMPDIR", self.tmux.tmpdir());
         let output = command.current_dir(self.folder.path()).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         let json = serde_json::from_str(&text).unwrap_or_else(|error| {
@@ -111,11 +114,17 @@ fn started_supervised_and_stopped(flavour: Flavour) {
     assert_eq!(pair["dispatch"]["started"], true, "{pair:#}");
     let told = |text: &String| text.contains("Worker w ended a turn (completed) on task t.");
     let routed = poll(LIMIT, || Ok(place.user_texts().iter().any(told).then_some(())));
-    assert!(routed.unwrap().is_some(), "the manager was not told of its worker's turn: {:#?}", place.user_texts());
+    assert!(
+        routed.unwrap().is_some(),
+        "the manager was not told of its worker's turn: {:#?}",
+        place.user_texts()
+    );
 
-    let pids: Vec<i64> = ["worker", "manager"].iter().map(|role| pair[role]["pid"].as_i64().unwrap()).collect();
+    let pids: Vec<i64> =
+        ["worker", "manager"].iter().map(|role| pair[role]["pid"].as_i64().unwrap()).collect();
     assert!(pids.iter().all(|pid| Path::new(&format!("/proc/{pid}")).exists()), "both run");
-    let (code, finish) = place.conveyor(&["finish-task", "t", "--stop-manager", "--stop-worker", "--reason", "done"]);
+    let (code, finish) =
+        place.conveyor(&["finish-task", "t", "--stop-manager", "--stop-worker", "--reason", "done"]);
     assert_eq!(code, 0, "{finish:#}");
     for stop in finish["stops"].as_array().unwrap() {
         assert_eq!((&stop["state"], &stop["how"]), (&"stopped".into(), &"quit".into()), "{finish:#}");

@@ -163,7 +163,8 @@ async fn pass_gate(plane: &Plane, delivery: &Delivery, holder: &Holder) -> Resul
     match &verdict {
         Verdict::Open => {}
         Verdict::Held => {
-            let audit = AuditRow::new("delivery_waits", format!("{} waits: its target is held back.", delivery.id));
+            let audit =
+                AuditRow::new("delivery_waits", format!("{} waits: its target is held back.", delivery.id));
             deliveries::release(&mut tx, &delivery.id, delivery.epoch, delivery.available_at, audit).await?;
         }
         Verdict::Closed(error) => {

@@ -113,7 +113,11 @@ pub async fn attempts(db: &mut Db, id: &DeliveryId) -> Result<Vec<Attempt>> {
 }
 
 /// What came of a dispatcher's attempts since a moment, counted.
-pub async fn attempts_by(db: &mut Db, dispatcher: &str, since: Timestamp) -> Result<Vec<(AttemptState, i64)>> {
+pub async fn attempts_by(
+    db: &mut Db,
+    dispatcher: &str,
+    since: Timestamp,
+) -> Result<Vec<(AttemptState, i64)>> {
     let sql = "SELECT state, count(*) FROM delivery_attempts WHERE dispatcher = $1 AND started_at >= $2 \
                GROUP BY state ORDER BY state";
     db.all(sql, args![&dispatcher.to_owned(), &since]).await
