@@ -1,4 +1,4 @@
-//! Reading an inbox: what the inbox verbs share. How an item is confirmed is told in `docs/delivery.md`.
+//! Reading an inbox: what the inbox verbs share. How an item is confirmed is told in `docs/dispatch.md`.
 
 use std::time::Duration;
 
