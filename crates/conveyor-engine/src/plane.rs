@@ -48,7 +48,7 @@ pub struct Plane {
     stop: watch::Sender<bool>,
     graceful: AtomicBool,
     listener: OnceLock<Listener>,
-    told: AtomicBool,
+    by_line: AtomicBool,
 }
 
 /// What a verb that runs for long tells while it runs: the same thing for a program and for a person.
@@ -117,7 +117,7 @@ impl Plane {
             stop: watch::Sender::new(false),
             graceful: AtomicBool::new(false),
             listener: OnceLock::new(),
-            told: AtomicBool::new(false),
+            by_line: AtomicBool::new(false),
         })
     }
 
@@ -219,17 +219,21 @@ impl Plane {
         let _ = self.listener.set(listener);
     }
 
+    /// Promises that what is done is told line by line, so that the report is one more line.
+    pub fn tell_by_line(&self) {
+        self.by_line.store(true, Ordering::Relaxed);
+    }
+
     /// Tells something before the report.
     pub fn tell(&self, told: &Told) {
         if let Some(listener) = self.listener.get() {
-            self.told.store(true, Ordering::Relaxed);
             listener(told);
         }
     }
 
-    /// Whether anything was told before the report, which then is one more line.
-    pub fn has_told(&self) -> bool {
-        self.told.load(Ordering::Relaxed)
+    /// Whether what is done is told line by line.
+    pub fn tells_by_line(&self) -> bool {
+        self.by_line.load(Ordering::Relaxed)
     }
 
     /// Who stands in the audit rows of what this call changes: the caller's session, as far as it is known.

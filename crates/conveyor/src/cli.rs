@@ -124,7 +124,7 @@ fn call(program: &'static str, verb: &'static Entry, matches: &ArgMatches) -> Ex
     }
 }
 
-/// An answer, and whether anything was printed before it, one line each: then the answer is one more line.
+/// An answer, and whether the verb printed line by line before it: then the answer is one more line.
 type Answered = (Answer, bool);
 
 /// Runs the verb to its end, or until a signal says otherwise.
@@ -156,10 +156,10 @@ async fn until_sound(
         conveyor_engine::caller::admit(&plane, verb).await?;
         plane.listen(Box::new(move |told| output::tell(shown, told)));
         let answer = signals::until_stopped(&plane, (verb.from_args)(&plane, matches)).await;
-        let (sound, told) = (plane.read_is_sound(), plane.has_told());
+        let (sound, by_line) = (plane.read_is_sound(), plane.tells_by_line());
         plane.close().await;
         if sound {
-            return answer.map(|answer| (answer, told));
+            return answer.map(|answer| (answer, by_line));
         }
     }
     Err(Error::ledger("the ledger changed again and again while it was read")

@@ -209,7 +209,11 @@ impl Verb for Dispatch {
             return dispatch::detach(plane, id, &options(&request)).await.map(DispatchReport::Process);
         }
         ends_by_itself(plane, &request)?;
-        let dispatcher = Dispatcher::new(plane, settings(&request));
+        let settings = settings(&request);
+        if settings.streams {
+            plane.tell_by_line();
+        }
+        let dispatcher = Dispatcher::new(plane, settings);
         let iterations = match (request.dry_run, request.watch) {
             (true, _) => rehearse(plane, &dispatcher, &request).await?,
             (false, true) => watch(&dispatcher, &request).await?,
