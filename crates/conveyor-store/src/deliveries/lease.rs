@@ -120,10 +120,12 @@ pub async fn release(
     Ok(released)
 }
 
-/// Sessions to which nothing is delivered at the moment.
+/// Whether nothing is delivered to a delivery's target at the moment. Looked up by the session's key: sessions that went
+/// are kept for ever.
 macro_rules! held_back {
     () => {
-        "SELECT id FROM sessions WHERE paused_at IS NOT NULL OR taken_over_at IS NOT NULL"
+        "EXISTS (SELECT 1 FROM sessions s WHERE s.id = deliveries.target_session_id \
+         AND (s.paused_at IS NOT NULL OR s.taken_over_at IS NOT NULL))"
     };
 }
 
@@ -138,9 +140,9 @@ pub async fn ready_targets(db: &mut Db, host: &str, now: Timestamp) -> Result<Ve
          AND state <> 'submitted' AND target_session_id IS NOT NULL AND available_at <= $2 \
          AND inbox_at IS NULL AND NOT (state = 'pending' AND transport = 'pull_required') \
          AND (leased_until IS NULL OR leased_until <= $2) \
-         AND target_session_id NOT IN (",
+         AND NOT ",
         held_back!(),
-        ") GROUP BY target_session_id ORDER BY min(seq)"
+        " GROUP BY target_session_id ORDER BY min(seq)"
     );
     db.values(sql, args![&host.to_owned(), &now]).await
 }
@@ -166,7 +168,7 @@ pub async fn unrouted(
         .must("state IN ('pending', 'leased', 'effect_started', 'submitted')")
         .must("state = 'pending' AND (transport = 'pull_required' OR target_session_id IS NULL)")
         .must("inbox_at IS NULL AND attempts < max_attempts")
-        .must(concat!("(target_session_id IS NULL OR target_session_id NOT IN (", held_back!(), "))"))
+        .must(concat!("NOT ", held_back!()))
         .given("available_at <= ?", Some(&now))
         .one_of("kind", kinds)
         .limited("ORDER BY seq", limit);
