@@ -144,3 +144,7 @@ pub const PROGRAM_QUITS: Duration = Duration::from_secs(5);
 
 /// How long a worker is given to answer the last text before it is stopped.
 pub const LAST_WORDS: Duration = Duration::from_secs(30);
+
+/// How long whoever stops a session waits for a dispatcher that was faster. A stop has limits of its own: the turn's end,
+/// the program's, that of its children.
+pub const STOP_ENDS: Duration = Duration::from_secs(30);

@@ -6,8 +6,6 @@
 
 mod program;
 
-use std::time::Duration;
-
 use conveyor_model::Error;
 use conveyor_model::Name;
 use conveyor_model::Result;
@@ -155,8 +153,9 @@ pub(crate) async fn carry_out(
         let reason = format!("the dispatcher on {} stops it", session.host);
         return Ok(report(Stopped::in_state(StopState::Pending, Some(reason))));
     }
-    let until = Until { stage: Stage::Recorded, patience: Duration::ZERO };
-    let carried = deliver::carry_out(plane, &delivery.id, &Holder::caller(plane), until).await?;
+    // A dispatcher that was woken by the commit may be faster: then its result is waited for.
+    let until = Until { stage: Stage::Recorded, patience: limits::STOP_ENDS };
+    let carried = deliver::see_through(plane, &delivery.id, &Holder::caller(plane), until).await?;
     let result = carried.delivery.result_json.and_then(|json| serde_json::from_value(json).ok());
     let pending = || Stopped::in_state(StopState::Pending, Some("a dispatcher carries it out".to_owned()));
     Ok(report(result.unwrap_or_else(pending)))
