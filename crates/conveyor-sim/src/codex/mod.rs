@@ -121,6 +121,18 @@ impl Codex {
         Ok(Self { tmux, pane, provider, home, work, flavour, folder })
     }
 
+    /// Opens one more session of the same home and folder, in a pane of its own. The options for files are passed over.
+    pub fn open_beside(&self, name: &str, options: &Options) -> anyhow::Result<PaneId> {
+        let env = environment(&self.folder, &self.home, options);
+        let program = Program { argv: argv(self.flavour, options)?, env, folder: self.work.clone() };
+        self.tmux.open(name, &program)
+    }
+
+    /// Whether a screen of this flavour shows an empty composer of a session that takes a submit key.
+    pub fn is_ready(&self, screen: &str) -> bool {
+        is_idle(screen) && screen.contains(self.flavour.ready_footer())
+    }
+
     /// How it runs.
     pub fn flavour(&self) -> Flavour {
         self.flavour
@@ -136,8 +148,7 @@ impl Codex {
     /// While a session still starts, the composer is there already, but the submit key is swallowed and the draft
     /// stays (measured on 0.169 embedded and daemon). What is missing then is the footer's line about the session.
     pub fn wait_idle(&self) -> anyhow::Result<String> {
-        let footer = self.flavour.ready_footer();
-        self.wait_screen(START, "an empty composer", |screen| is_idle(screen) && screen.contains(footer))
+        self.wait_screen(START, "an empty composer", |screen| self.is_ready(screen))
     }
 
     /// Waits for a screen.

@@ -1,0 +1,107 @@
+//! The stages of the main job, each on the sessions as the one before left them.
+
+use serde_json::Value;
+use serde_json::json;
+
+use crate::pair::Pair;
+use crate::pair::TASK;
+use crate::pair::is_approval;
+
+impl Pair {
+    /// The worker ends a turn; the manager is told in its own pane, once.
+    pub(crate) fn a_turns_end_is_told(&self) {
+        self.worker.say("build it [[say=it is built]]");
+        self.worker.until_idle();
+        let told = "Worker wren ended a turn";
+        self.manager.until("told", || {
+            self.report(&["dispatch", "--once"]);
+            self.manager.count(told) > 0
+        });
+        self.report(&["dispatch", "--once"]);
+        assert_eq!(self.manager.count(told), 1, "{:#?}", self.manager.texts());
+        let text = self.manager.texts().pop().unwrap();
+        assert!(text.starts_with("[conveyor ") && text.contains(TASK), "{text}");
+        assert!(!text.contains("it is built"), "never the worker's own words: {text}");
+    }
+
+    /// The manager looks at its worker: idle, one turn of this binding done, and its receipt.
+    pub(crate) fn a_cycle_shows_the_receipt(&self) {
+        let cycle = self.report(&["cycle", TASK]);
+        assert_eq!((&cycle["state"], &cycle["task_completed"]), (&json!("idle"), &json!(true)), "{cycle:#}");
+        let receipt = &cycle["manager_context"]["worker_receipt"];
+        assert_eq!(receipt["binding_id"], cycle["binding_id"], "{cycle:#}");
+        assert_eq!(receipt["last_agent_message"], "it is built", "{receipt:#}");
+        assert_eq!(cycle["divergence"], Value::Null, "{cycle:#}");
+    }
+
+    /// Nothing of the time before the binding counts.
+    pub(crate) fn a_first_cycle_shows_no_receipt(&self) {
+        let cycle = self.report(&["cycle", TASK]);
+        assert_eq!(cycle["manager_context"]["worker_receipt"], Value::Null, "{cycle:#}");
+        assert_eq!(cycle["task_completed"], false, "{cycle:#}");
+    }
+
+    /// Texts of each awkward shape, to an idle worker.
+    pub(crate) fn an_idle_worker_gets_each_text_whole(&self) {
+        let steps: Vec<String> = (1..=40).map(|number| format!("- step {number}")).collect();
+        let texts =
+            ["plain words".to_owned(), "one\n\n  two\nends in @x".to_owned(), "long words ".repeat(150), steps.join("\n")];
+        for text in texts {
+            self.worker.until_idle();
+            let report = self.nudge(&text);
+            let arrived = report["state"] == "recorded" || report["state"] == "answered";
+            assert!(arrived && report["altered"] == false, "{report:#}\n{}", self.worker.screen());
+            let label = format!("[conveyor {}] ", report["token"].as_str().unwrap());
+            assert_eq!(self.worker.texts().pop().unwrap(), format!("{label}{}", text.trim()));
+        }
+    }
+
+    /// Texts to a busy worker become its next turns, in order.
+    pub(crate) fn a_busy_worker_gets_texts_in_order(&self) {
+        self.worker.until_idle();
+        self.nudge("first [[delay=8]]");
+        let second = self.report(&["session-nudge", "wren", "second"]);
+        assert!(second["state"] == "submitted" || second["state"] == "recorded", "{second:#}");
+        let words = ["session-nudge", "wren", "third", "--wait-for", "answered", "--timeout", "60"];
+        let third = self.report(&words);
+        assert_eq!(third["state"], "answered", "{third:#}\n{}", self.worker.screen());
+        let texts = self.worker.texts();
+        let last: Vec<&str> = texts.iter().rev().take(3).filter_map(|text| text.split("] ").nth(1)).collect();
+        assert_eq!(last, ["third", "second", "first [[delay=8]]"], "{texts:#?}");
+    }
+
+    /// One Escape ends a turn; an idle worker is left alone.
+    pub(crate) fn an_interrupt_ends_a_turn_and_no_session(&self) {
+        self.worker.until_idle();
+        self.nudge("work [[delay=90]]");
+        let report = self.report(&["session-interrupt", "wren"]);
+        assert_eq!(report["key_sent"], "Escape", "{report:#}\n{}", self.worker.screen());
+        assert_eq!(report["interrupted"], true, "{report:#}\n{}", self.worker.screen());
+        self.worker.until_idle();
+        let report = self.report(&["session-interrupt", "wren"]);
+        assert_eq!((&report["interrupted"], &report["key_sent"]), (&json!(false), &Value::Null), "{report:#}");
+        assert!(self.worker.lives());
+        assert_eq!(self.nudge("still there")["delivered"], true);
+    }
+
+    /// A dialog on the screen keeps everything back, and nothing is approved.
+    pub(crate) fn a_dialog_keeps_a_text_back(&self) {
+        self.worker.until_idle();
+        let touched = self.desk.file("approved");
+        self.nudge(&format!("ask [[esc=touch {}]]", touched.display()));
+        self.worker.until_shown("an approval", is_approval);
+        let held = self.report(&["session-nudge", "wren", "ok so yes"]);
+        assert_eq!(held["state"], "pending", "{held:#}");
+        assert_eq!(held["waiting_for"], "the screen shows approval_prompt", "{held:#}");
+        let refused = self.report(&["session-nudge", "wren", ""]);
+        assert_eq!(refused["state"], "failed", "{refused:#}");
+        let screen = self.worker.screen();
+        assert!(is_approval(&screen) && !touched.exists(), "{screen}");
+        self.worker.press(&["Escape"]);
+        self.worker.until("the text that waited", || {
+            self.report(&["dispatch", "--once"]);
+            self.worker.count("ok so yes") == 1
+        });
+        assert!(!touched.exists());
+    }
+}
