@@ -44,8 +44,12 @@ impl Pair {
     /// Texts of each awkward shape, to an idle worker.
     pub(crate) fn an_idle_worker_gets_each_text_whole(&self) {
         let steps: Vec<String> = (1..=40).map(|number| format!("- step {number}")).collect();
-        let texts =
-            ["plain words".to_owned(), "one\n\n  two\nends in @x".to_owned(), "long words ".repeat(150), steps.join("\n")];
+        let texts = [
+            "plain words".to_owned(),
+            "one\n\n  two\nends in @x".to_owned(),
+            "long words ".repeat(150),
+            steps.join("\n"),
+        ];
         for text in texts {
             self.worker.until_idle();
             let report = self.nudge(&text);
@@ -79,7 +83,11 @@ impl Pair {
         assert_eq!(report["interrupted"], true, "{report:#}\n{}", self.worker.screen());
         self.worker.until_idle();
         let report = self.report(&["session-interrupt", "wren"]);
-        assert_eq!((&report["interrupted"], &report["key_sent"]), (&json!(false), &Value::Null), "{report:#}");
+        assert_eq!(
+            (&report["interrupted"], &report["key_sent"]),
+            (&json!(false), &Value::Null),
+            "{report:#}"
+        );
         assert!(self.worker.lives());
         assert_eq!(self.nudge("still there")["delivered"], true);
     }

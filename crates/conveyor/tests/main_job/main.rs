@@ -1,8 +1,13 @@
 //! The main job end to end: the real `conveyor` process, the real tmux, the real Codex of each version, a fake model.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod desk;
 mod job;
+mod killed;
+mod over_mcp;
 mod pair;
+mod race;
 mod seat;
 
 use conveyor_sim::codex::Flavour;

@@ -23,7 +23,12 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    pub(crate) fn new(codex: &Rc<Codex>, pane: PaneId, tmux_session: &'static str, name: &'static str) -> Self {
+    pub(crate) fn new(
+        codex: &Rc<Codex>,
+        pane: PaneId,
+        tmux_session: &'static str,
+        name: &'static str,
+    ) -> Self {
         Self { codex: Rc::clone(codex), pane, tmux_session, name, thread: String::new() }
     }
 
