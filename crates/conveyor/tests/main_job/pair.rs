@@ -98,14 +98,9 @@ impl Pair {
             seat.say(&format!("be {} [[yield=30000]] [[esc={command}]]", seat.name));
             seat.until_shown("an approval", is_approval);
             seat.press(&["y"]);
-            seat.until("its report", || {
-                let told = std::fs::read_to_string(&report).unwrap_or_default();
-                let report = serde_json::from_str::<Value>(&told);
-                report.is_ok_and(|report| {
-                    seat.thread = proved(&report, seat);
-                    true
-                })
-            });
+            let told = || serde_json::from_str(&std::fs::read_to_string(&report).unwrap_or_default()).ok();
+            seat.until("its report", || told().is_some());
+            seat.thread = proved(&told().unwrap(), seat);
             seat.until_idle();
         }
         assert_ne!(self.worker.thread, self.manager.thread);
