@@ -161,8 +161,12 @@ impl Plane {
     }
 
     /// Whether what was read since opening is sound: see [`Ledger::read_is_sound`].
+    ///
+    /// A plane that opened the ledger to write changes the file itself, and what it decided on was read under a lock: it
+    /// is never told to begin again, for what it did would be done twice.
     pub fn read_is_sound(&self) -> bool {
-        self.reading.get().and_then(Option::as_ref).is_none_or(Ledger::read_is_sound)
+        self.writing.initialized()
+            || self.reading.get().and_then(Option::as_ref).is_none_or(Ledger::read_is_sound)
     }
 
     /// Closes what is open. A writer that goes without this leaves a journal that each later opening reads again.

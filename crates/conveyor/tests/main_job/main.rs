@@ -5,6 +5,7 @@
 mod desk;
 mod job;
 mod killed;
+mod once;
 mod over_mcp;
 mod pair;
 mod race;
