@@ -207,7 +207,11 @@ fn nowhere(sight: &Sight) -> Decision {
         | Stage::Unproved
         | Stage::Cancelled => limits::RECORD_EXPECTED,
     };
-    if sight.turn_running || sight.screen.is_running() || screen(sight).is_some() {
+    let is_being_drawn = sight.stage == Stage::EffectStarted && sight.since_step < expected;
+    if is_being_drawn && screen(sight).is_none() {
+        // Also beside a running turn: the paste is about to appear, and only then the key can follow.
+        Decision::Wait(Wait::NotYet)
+    } else if sight.turn_running || sight.screen.is_running() || screen(sight).is_some() {
         Decision::Wait(Wait::TurnRunning)
     } else if sight.since_step < expected {
         Decision::Wait(Wait::NotYet)
@@ -289,6 +293,16 @@ mod tests {
         for (sight, row, decision) in table {
             assert_eq!(decide(&sight), (row, decision), "{sight:?}");
         }
+    }
+
+    #[test]
+    fn a_paste_that_is_not_drawn_yet_is_not_given_back_because_a_turn_is_running() {
+        let busy = Sight { turn_running: true, screen: pane::Kind::Busy, ..PASTED };
+        assert_eq!(decide(&busy), (Row::Nowhere, Decision::Wait(Wait::NotYet)));
+        let late = Sight { since_step: limits::PASTE_SHOWN, ..busy };
+        assert_eq!(decide(&late), (Row::Nowhere, Decision::Wait(Wait::TurnRunning)));
+        let submitted = Sight { stage: Stage::Submitted, ..busy };
+        assert_eq!(decide(&submitted), (Row::Nowhere, Decision::Wait(Wait::TurnRunning)));
     }
 
     #[test]

@@ -56,7 +56,7 @@ fn a_sandboxed_manager_registers_looks_and_nudges_through_mcp() {
     assert!(cycle.contains("session_cycle") && cycle.contains("\"worker_session\":\"wren\""), "{cycle}");
     manager.say(r#"push [[mcp=conveyor.session_nudge {"name":"wren","text":"words from mona"}]]"#);
     let nudge = output(&codex, "push [[", 1);
-    assert!(nudge.contains("\"state\":\"recorded\"") || nudge.contains("\"state\":\"submitted\""), "{nudge}");
+    assert!(nudge.contains("\"side_effect_completed\":true"), "{nudge}");
     worker.until_recorded("] words from mona");
     assert_eq!(
         codex.user_texts().unwrap().iter().filter(|text| text.ends_with("] words from mona")).count(),

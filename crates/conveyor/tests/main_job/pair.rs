@@ -113,7 +113,7 @@ impl Pair {
 
     /// Sends a text and waits for its record.
     pub(crate) fn nudge(&self, text: &str) -> Value {
-        self.report(&["session-nudge", "wren", "--wait-for", "recorded", "--timeout", "60", "--", text])
+        self.report(&["session-nudge", "wren", text, "--wait-for", "recorded", "--timeout", "60"])
     }
 }
 
