@@ -1,8 +1,10 @@
 //! The stages of the main job, each on the sessions as the one before left them.
 
+use conveyor_sim::provider::Received;
 use serde_json::Value;
 use serde_json::json;
 
+use crate::desk::LIMIT;
 use crate::pair::Pair;
 use crate::pair::TASK;
 use crate::pair::is_approval;
@@ -77,7 +79,11 @@ impl Pair {
     /// One Escape ends a turn; an idle worker is left alone.
     pub(crate) fn an_interrupt_ends_a_turn_and_no_session(&self) {
         self.worker.until_idle();
-        self.nudge("work [[delay=90]]");
+        // 0.144 puts the text of a turn that did nothing yet back into the composer.
+        self.nudge("work [[sh=true]] [[delay=90]]");
+        let began = |one: &Received| one.user_text.contains("work [[sh=true]]") && !one.outputs.is_empty();
+        let begun = self.worker.codex.provider.wait_for(LIMIT, began);
+        assert!(begun.is_some(), "{}", self.worker.screen());
         let report = self.report(&["session-interrupt", "wren"]);
         assert_eq!(report["key_sent"], "Escape", "{report:#}\n{}", self.worker.screen());
         assert_eq!(report["interrupted"], true, "{report:#}\n{}", self.worker.screen());
