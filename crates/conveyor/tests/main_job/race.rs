@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
@@ -24,15 +23,8 @@ const ENOUGH: Duration = Duration::from_secs(50);
 /// How often the moment has to be hit to stop early.
 const HITS: u32 = 3;
 
-/// The model's answer is aimed at the moment between paste and key: each miss moves it by so many milliseconds.
-const STEP_MS: u64 = 15;
-
-/// When the model asks for its command: so long after conveyor was started.
-#[derive(Clone, Default)]
-struct Aim {
-    started: Arc<AtomicBool>,
-    after_ms: Arc<AtomicU64>,
-}
+/// The dialog is aimed at the moment between paste and key: each miss moves it by so many milliseconds.
+const STEP_MS: u64 = 120;
 
 /// What became of one try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,17 +37,16 @@ enum Try {
     Late,
 }
 
-/// A model that asks for a command where it is aimed.
-fn rule(aim: Aim, touched: PathBuf) -> Rule {
+/// A model that asks for a command when it is told to.
+fn rule(asks: Arc<AtomicBool>, touched: PathBuf) -> Rule {
     Rule::ask("race", move |request: &Received| {
         if request.is_side_request() || !request.outputs.is_empty() {
             return Vec::new();
         }
         let deadline = Instant::now() + Duration::from_secs(20);
-        while !aim.started.load(Ordering::SeqCst) && Instant::now() < deadline {
+        while !asks.load(Ordering::SeqCst) && Instant::now() < deadline {
             std::thread::yield_now();
         }
-        std::thread::sleep(Duration::from_millis(aim.after_ms.load(Ordering::SeqCst)));
         let command = format!("touch {}", touched.display());
         vec![Step::Call(Call::Shell(Shell { command, escalated: true, ..Shell::default() }))]
     })
@@ -65,33 +56,31 @@ fn rule(aim: Aim, touched: PathBuf) -> Rule {
 fn a_dialog_that_opens_between_paste_and_key_is_never_answered() {
     let pair = Pair::bound(Flavour::Embedded);
     let touched = pair.desk.file("approved");
-    let aim = Aim::default();
-    aim.after_ms.store(60, Ordering::SeqCst);
-    pair.worker.codex.provider.rule(rule(aim.clone(), touched.clone()));
+    let asks = Arc::new(AtomicBool::new(false));
+    pair.worker.codex.provider.rule(rule(Arc::clone(&asks), touched.clone()));
+    let mut lead = 300;
     let began = Instant::now();
     let mut tries = Vec::new();
     while tries.iter().filter(|one| **one == Try::Hit).count() < HITS as usize && began.elapsed() < ENOUGH {
-        let after = aim.after_ms.load(Ordering::SeqCst);
-        let what = one_try(&pair, tries.len(), &aim);
-        aim.after_ms.store(
-            match what {
-                Try::Early => after + STEP_MS,
-                Try::Late => after.saturating_sub(STEP_MS),
-                Try::Hit => after,
-            },
-            Ordering::SeqCst,
-        );
+        let what = one_try(&pair, tries.len(), &asks, Duration::from_millis(lead));
+        lead = match what {
+            Try::Early => lead.saturating_sub(STEP_MS / 2),
+            Try::Late => lead + STEP_MS,
+            Try::Hit => lead,
+        };
         tries.push(what);
         assert!(!touched.exists(), "it was approved: {tries:?}");
     }
     println!("a dialog in the middle of a delivery: {tries:?}");
 }
 
-fn one_try(pair: &Pair, number: usize, aim: &Aim) -> Try {
-    aim.started.store(false, Ordering::SeqCst);
+/// The model asks for its command, and so long after it conveyor is started.
+fn one_try(pair: &Pair, number: usize, asks: &AtomicBool, lead: Duration) -> Try {
+    asks.store(false, Ordering::SeqCst);
     pair.worker.say(&format!("race {number}."));
     let text = format!("between {number}.");
-    aim.started.store(true, Ordering::SeqCst);
+    asks.store(true, Ordering::SeqCst);
+    std::thread::sleep(lead);
     let sent = pair.report(&["session-nudge", "wren", &text, "--wait-for", "submitted", "--timeout", "1"]);
     pair.worker.until_shown("the dialog", is_approval);
     pair.worker.press(&["Escape"]);
