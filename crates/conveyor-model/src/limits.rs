@@ -34,7 +34,7 @@ pub const INGEST_BATCH_LINES: usize = 5_000;
 pub const OPEN_CALLS: usize = 64;
 
 /// How long a lease lasts by default. A step takes milliseconds; a minute survives a suspended laptop lid.
-pub const LEASE: Duration = Duration::from_secs(60);
+pub const LEASE: Duration = Duration::from_mins(1);
 
 /// How long a single tmux call may take before the server counts as hung. Measured: 2 to 3 ms.
 pub const TMUX_CALL: Duration = Duration::from_secs(5);
@@ -61,7 +61,7 @@ pub const RECORD_EXPECTED: Duration = Duration::from_secs(3);
 pub const UNPROVED_LOOKS_APART: Duration = Duration::from_secs(2);
 
 /// How long our own text beside a person's draft waits before the delivery is reported as blocked.
-pub const DRAFT_PATIENCE: Duration = Duration::from_secs(600);
+pub const DRAFT_PATIENCE: Duration = Duration::from_mins(10);
 
 /// A busy turn with an open tool call and no growth for this long is looked at on the screen.
 pub const LOOK_AFTER: Duration = Duration::from_secs(2);
@@ -73,7 +73,7 @@ pub const LOOK_GAP_MAX: Duration = Duration::from_secs(30);
 pub const SWEEP: Duration = Duration::from_secs(5);
 
 /// How often a dispatcher refreshes its row. Liveness itself is an operating-system lock, not this.
-pub const HEARTBEAT: Duration = Duration::from_secs(60);
+pub const HEARTBEAT: Duration = Duration::from_mins(1);
 
 /// How long a process stays quiet before it counts as stopped.
 pub const STOPPED_QUIET: Duration = Duration::from_secs(2);
