@@ -163,7 +163,7 @@ impl Run {
                 happened = true;
                 match scene {
                     Scene::Dialog => {
-                        hands.dialog(pane, Dialog::Command { command: "touch /srv/approved".to_owned() })
+                        hands.dialog(pane, Dialog::Command { command: "touch /srv/approved".to_owned() });
                     }
                     Scene::Beside => hands.input(pane, b"and mine"),
                     Scene::Cleared => hands.input(pane, b"\x15\x15\x15\x15"),

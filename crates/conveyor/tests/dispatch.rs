@@ -13,7 +13,7 @@ use serde_json::Value;
 use serde_json::json;
 
 /// Far above what anything here takes: only what never happens reaches it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A home and a ledger of one test's own. Dropping it ends the dispatcher that it knows of.
 struct Home {

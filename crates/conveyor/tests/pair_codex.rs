@@ -14,7 +14,7 @@ use conveyor_sim::tmux::Server;
 use conveyor_sim::tmux::poll;
 use serde_json::Value;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// A home, a ledger, a tmux server and a model of its own.
 struct Place {

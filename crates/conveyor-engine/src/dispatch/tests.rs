@@ -36,7 +36,7 @@ fn texts(items: &Value) -> Vec<String> {
 }
 
 async fn head(world: &World) -> i64 {
-    audit::head(&mut *world.plane.ledger().await.unwrap().read().await.unwrap()).await.unwrap().seq
+    audit::head(&mut world.plane.ledger().await.unwrap().read().await.unwrap()).await.unwrap().seq
 }
 
 async fn states(db: &mut Db) -> Vec<Stage> {
@@ -186,12 +186,12 @@ async fn an_unreadable_rollout_is_noted_and_stops_nothing() {
     assert_eq!(report["processed"][0]["state"], "pull_required");
     let ledger = world.plane.ledger().await.unwrap();
     let open =
-        conveyor_store::attention::open(&mut *ledger.read().await.unwrap(), None, None, 10).await.unwrap();
+        conveyor_store::attention::open(&mut ledger.read().await.unwrap(), None, None, 10).await.unwrap();
     assert_eq!(open.iter().map(|row| row.kind.as_str()).collect::<Vec<_>>(), ["rollout_unreadable"]);
     world.turn_begins(&worker, "turn-2").await;
     world.json::<Dispatching>(json!({})).await;
     let open =
-        conveyor_store::attention::open(&mut *ledger.read().await.unwrap(), None, None, 10).await.unwrap();
+        conveyor_store::attention::open(&mut ledger.read().await.unwrap(), None, None, 10).await.unwrap();
     assert_eq!(open, []);
 }
 
@@ -293,7 +293,7 @@ async fn a_dispatcher_that_is_killed_at_any_write_leaves_nothing_lost_or_doubled
             let manager = world.json::<ManagerInbox>(json!({ "task": "t" })).await;
             assert_eq!(texts(&worker["items"]), ["one"], "{moment:?} {write}");
             assert_eq!(manager["items"].as_array().unwrap().len(), 1, "{moment:?} {write}");
-            let states = states(&mut *world.plane.ledger().await.unwrap().read().await.unwrap()).await;
+            let states = states(&mut world.plane.ledger().await.unwrap().read().await.unwrap()).await;
             assert_eq!(states, [Stage::Pending, Stage::Pending]);
             if survived {
                 break;

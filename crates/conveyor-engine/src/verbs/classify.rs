@@ -116,7 +116,7 @@ fn capture(request: &ClassifyRequest) -> Result<String> {
         return Ok(text.clone());
     }
     let read = match &request.file {
-        Some(path) => std::fs::File::open(path).and_then(|file| read(file)),
+        Some(path) => std::fs::File::open(path).and_then(read),
         None => read(std::io::stdin().lock()),
     };
     read.map_err(|error| {

@@ -147,9 +147,9 @@ async fn runs(db: &mut Db, task: &TaskId, request: &DivergencesRequest) -> Resul
             }
             let run = joined(open.take(), cycle, task);
             if cycle.begins_run() {
-                runs.push(run)
+                runs.push(run);
             } else {
-                open = Some(run)
+                open = Some(run);
             }
             if runs.len() >= request.limit as usize {
                 return Ok(runs);

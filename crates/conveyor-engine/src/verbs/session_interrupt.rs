@@ -124,7 +124,7 @@ impl Report for SessionInterruptReport {
     }
 
     fn exit_code(&self) -> u8 {
-        let unproved = self.state.is_some_and(|state| state.is_settled())
+        let unproved = self.state.is_some_and(conveyor_model::delivery::Stage::is_settled)
             && !self.interrupted
             && self.key_sent.is_some();
         u8::from(unproved).max(self.followup_report.as_ref().map_or(0, Report::exit_code))

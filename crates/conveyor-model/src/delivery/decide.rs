@@ -258,7 +258,7 @@ mod tests {
         nowhere_for: Duration::ZERO,
     };
     const PASTED: Sight = Sight { stage: Stage::EffectStarted, buffer: Buffer::Pasted, ..SEEN };
-    const LONG: Duration = Duration::from_secs(3_600);
+    const LONG: Duration = Duration::from_hours(1);
 
     #[test]
     fn the_rows_of_the_table() {

@@ -125,7 +125,7 @@ impl Lab {
             sessions::Wanted { state: Some(sessions::SessionState::Active), ..sessions::Wanted::default() };
         let Some(ledger) = self.plane.ledger_to_read().await.unwrap() else { return Vec::new() };
         let listed: Vec<Session> =
-            sessions::list(&mut *ledger.read().await.unwrap(), &wanted, 100).await.unwrap();
+            sessions::list(&mut ledger.read().await.unwrap(), &wanted, 100).await.unwrap();
         listed.into_iter().map(|session| session.name.to_string()).collect()
     }
 

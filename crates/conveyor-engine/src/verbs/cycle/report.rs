@@ -264,7 +264,7 @@ impl Report for CycleReport {
             // Infallible: a String takes everything.
             let _ = write!(text, ", last active {seconds:.0} s ago");
         }
-        let _ = write!(text, " (task {}, cycle {})\n", self.task, self.cycle_id);
+        let _ = writeln!(text, " (task {}, cycle {})", self.task, self.cycle_id);
         if let Some(kind) = self.pane_signal.kind {
             let _ = writeln!(text, "Pane: {}", kind.as_str());
         }
