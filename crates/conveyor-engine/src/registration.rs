@@ -386,7 +386,7 @@ fn next(plane: &Plane, session: &Session, pairing: Option<&Pairing>, how: &Commu
     }
 }
 
-fn shown(path: &std::path::PathBuf) -> String {
+fn shown(path: &std::path::Path) -> String {
     path.to_string_lossy().into_owned()
 }
 

@@ -1,5 +1,7 @@
 //! Dispatching to simulated agents in real tmux panes.
 
+#![allow(clippy::unwrap_used, reason = "a test says by panicking what failed")]
+
 mod support;
 
 use conveyor_model::audit::Actor;

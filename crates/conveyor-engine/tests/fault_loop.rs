@@ -3,6 +3,8 @@
 //!
 //! Time, terminal and rollouts are simulated; the ledgers are real.
 
+#![allow(clippy::unwrap_used, reason = "a test says by panicking what failed")]
+
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::path::Path;

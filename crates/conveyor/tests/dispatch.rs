@@ -1,5 +1,7 @@
 //! A dispatcher as a process: in the background, asked for, stopped, killed.
 
+#![allow(clippy::unwrap_used, reason = "a test says by panicking what failed")]
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Child;

@@ -168,7 +168,9 @@ async fn end_overdue(d: &Dispatch<'_>) -> Result<()> {
         let expired = deliveries::move_batch(&mut tx, &due, Stage::Expired, &change, told).await?;
         let items = items(d, &mut tx, &expired).await?;
         tx.commit().await?;
-        items.into_iter().for_each(|item| d.note(item));
+        for item in items {
+            d.note(item);
+        }
     }
 }
 
@@ -191,7 +193,9 @@ async fn end_spent(d: &Dispatch<'_>) -> Result<()> {
     }
     let items = items(d, &mut tx, &failed).await?;
     tx.commit().await?;
-    items.into_iter().for_each(|item| d.note(item));
+    for item in items {
+        d.note(item);
+    }
     Ok(())
 }
 

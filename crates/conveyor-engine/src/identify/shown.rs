@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn what_another_thread_also_said_proves_nothing() {
         let other = BTreeSet::from(["registerme".to_owned()]);
-        assert!(!is_unique("registerme", &[other.clone()]));
+        assert!(!is_unique("registerme", std::slice::from_ref(&other)));
         assert!(is_unique("registerus", &[other]));
     }
 }

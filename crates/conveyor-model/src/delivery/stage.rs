@@ -143,7 +143,10 @@ impl Stage {
     }
 
     /// Whether a move from this stage to `next` is legal.
-    #[allow(clippy::enum_glob_use, reason = "a table of moves is read across, and the enum's name on each word hides it")]
+    #[allow(
+        clippy::enum_glob_use,
+        reason = "a table of moves is read across, and the enum's name on each word hides it"
+    )]
     pub const fn may_become(self, next: Self) -> bool {
         use Stage::*;
         match self {
