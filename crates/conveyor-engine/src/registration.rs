@@ -267,7 +267,7 @@ async fn again(
         session.name = base.clone();
     }
     found(&mut session, wanted, identity);
-    if let Some(cwd) = wanted.cwd.clone().or_else(|| identity.cwd.as_ref().map(shown)) {
+    if let Some(cwd) = wanted.cwd.clone().or_else(|| identity.cwd.as_deref().map(shown)) {
         session.cwd = cwd;
     }
     let sentence = format!("{} is registered again as a {}.", session.name, session.role);
@@ -282,7 +282,7 @@ fn found(session: &mut Session, wanted: &Wanted, identity: &Identity) {
         session.pid = Some(i64::from(process.pid));
         session.pid_start_ticks = i64::try_from(process.start_ticks).ok();
     }
-    session.codex_home = identity.codex_home.as_ref().map(shown).or(session.codex_home.take());
+    session.codex_home = identity.codex_home.as_deref().map(shown).or(session.codex_home.take());
     session.owner_kind = identity.owner;
     if wanted.claims.no_tmux {
         session.tmux_pin_json = None;
@@ -304,7 +304,7 @@ fn found(session: &mut Session, wanted: &Wanted, identity: &Identity) {
 
 /// Gives the session its thread, unless it has it; notes where its rollout lies.
 async fn hold(tx: &mut Tx, session: &Session, thread: &Thread) -> Result<()> {
-    let rollout = thread.rollout.as_ref().map(shown);
+    let rollout = thread.rollout.as_deref().map(shown);
     let current = threads::current(tx, &session.id).await?;
     let Some(held) = current.into_iter().find(|held| held.thread_id == thread.id) else {
         let sentence = format!("{} has the thread {}, proved by {}.", session.name, thread.id, thread.proof);
@@ -325,7 +325,7 @@ async fn hold(tx: &mut Tx, session: &Session, thread: &Thread) -> Result<()> {
 fn cwd(plane: &Plane, wanted: &Wanted, identity: &Identity) -> Result<Option<String>> {
     match &wanted.cwd {
         Some(cwd) => Ok(Some(shown(&plane.environment.absolute(cwd)?))),
-        None => Ok(identity.cwd.as_ref().map(shown)),
+        None => Ok(identity.cwd.as_deref().map(shown)),
     }
 }
 
@@ -353,7 +353,7 @@ fn report(
     let communication = Communication::of(plane, &session);
     RegisterReport {
         candidates: identity.candidates,
-        codex_session_path: thread.rollout.as_ref().map(shown),
+        codex_session_path: thread.rollout.as_deref().map(shown),
         codex_session_id: thread.id,
         delivery: communication.receive_style,
         next: next(plane, &session, pairing.as_ref(), &communication),
