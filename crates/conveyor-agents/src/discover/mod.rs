@@ -55,6 +55,8 @@ pub enum Proof {
     Footer,
     /// A call that the session made names it.
     Caller,
+    /// The process holds it among others, and the screen shows its last message.
+    LastMessage,
 }
 
 impl Proof {
@@ -66,6 +68,7 @@ impl Proof {
             Self::PaneTitle => "title",
             Self::Footer => "footer",
             Self::Caller => "caller",
+            Self::LastMessage => "last_message",
         }
     }
 
@@ -73,7 +76,7 @@ impl Proof {
     pub const fn is_held(self) -> bool {
         match self {
             Self::WriterLock | Self::OpenRollout => true,
-            Self::PaneTitle | Self::Footer | Self::Caller => false,
+            Self::PaneTitle | Self::Footer | Self::Caller | Self::LastMessage => false,
         }
     }
 }

@@ -200,7 +200,10 @@ fn named_process(around: &Around, plane: &Plane, claims: &Claims) -> Result<Name
                 screen: seat.and_then(|seat| seat.screen.as_deref()),
                 ..Clues::default()
             };
-            let belonging = discover(&around.processes, &*plane.log, &clues)?;
+            let mut belonging = discover(&around.processes, &*plane.log, &clues)?;
+            if let Some(screen) = clues.screen {
+                belonging = seats::by_screen(plane, belonging, screen);
+            }
             let warning =
                 codex_of(&belonging).is_none().then(|| format!("no Codex runs under process {pid}"));
             Ok(NamedProcess { id: Some(id), belonging: Some(belonging), warning })
@@ -291,6 +294,12 @@ impl Found<'_> {
         let clues = Clues { root_pid: Some(above.process.pid), ..Clues::default() };
         match discover(&self.around.processes, &*self.plane.log, &clues).ok()? {
             Belonging::Proved { thread_id, codex, .. } if Some(thread_id.as_str()) == thread => codex,
+            // The caller's own program, which holds its thread among others.
+            Belonging::Ambiguous { candidates, codex }
+                if thread.is_some_and(|thread| candidates.iter().any(|held| held == thread)) =>
+            {
+                codex
+            }
             Belonging::Proved { .. } | Belonging::Ambiguous { .. } | Belonging::Unproved { .. } => None,
         }
     }

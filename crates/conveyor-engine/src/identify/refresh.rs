@@ -4,6 +4,7 @@ use conveyor_agents::ProcessId;
 use conveyor_agents::discover;
 use conveyor_agents::discover::Belonging;
 use conveyor_agents::discover::Clues;
+use conveyor_agents::discover::Proof;
 use conveyor_agents::process::System;
 use conveyor_model::Error;
 use conveyor_model::Result;
@@ -12,7 +13,10 @@ use conveyor_store::AuditRow;
 use conveyor_store::sessions;
 use conveyor_store::sessions::Session;
 use conveyor_store::threads;
+use conveyor_store::threads::SessionThread;
 
+use super::seats;
+use super::shown;
 use crate::Plane;
 use crate::locate;
 use crate::message;
@@ -53,11 +57,19 @@ pub async fn refresh(plane: &Plane, session: &Session) -> Result<Refreshed> {
     if session.host != plane.environment.host {
         return Ok(Refreshed::Elsewhere);
     }
-    let Some(belonging) = looked_at(plane, session).await? else { return Ok(Refreshed::Gone) };
-    match belonging {
+    let Some((belonging, screen)) = looked_at(plane, session).await? else { return Ok(Refreshed::Gone) };
+    let ledger = plane.ledger().await?;
+    let current = threads::current(&mut *ledger.read().await?, &session.id).await?;
+    match just_begun(plane, &current, belonging, screen.as_deref()) {
         Belonging::Proved { thread_id, proof, rollout, .. } => {
             let rollout = rollout.map(|path| path.to_string_lossy().into_owned());
             adopt(plane, session, &thread_id, rollout.as_deref(), proof.as_str()).await
+        }
+        // The latest is still held, and nothing that is new stands against it.
+        Belonging::Ambiguous { candidates, .. }
+            if candidates.iter().all(|held| current.iter().any(|known| known.thread_id == *held)) =>
+        {
+            Ok(Refreshed::Same)
         }
         Belonging::Ambiguous { candidates, .. } => {
             Ok(Refreshed::Unproved { why: "several threads are proved".to_owned(), candidates })
@@ -66,12 +78,13 @@ pub async fn refresh(plane: &Plane, session: &Session) -> Result<Refreshed> {
     }
 }
 
-/// What its pane proves, else its process. `None` when both are gone.
-async fn looked_at(plane: &Plane, session: &Session) -> Result<Option<Belonging>> {
+/// What its pane proves, with what it shows, else what its process proves. `None` when both are gone.
+async fn looked_at(plane: &Plane, session: &Session) -> Result<Option<(Belonging, Option<String>)>> {
     let process = process(session).filter(|process| process.is_alive());
     let Some(pin) = message::pin(session) else {
         let clues = Clues { root_pid: process.map(|process| process.pid), ..Clues::default() };
-        return process.map(|_| discover(&System, &*plane.log, &clues)).transpose();
+        let belonging = process.map(|_| discover(&System, &*plane.log, &clues)).transpose()?;
+        return Ok(belonging.map(|belonging| (belonging, None)));
     };
     match plane.mux.check(&pin).await? {
         PinCheck::Ours { .. } => {}
@@ -85,7 +98,37 @@ async fn looked_at(plane: &Plane, session: &Session) -> Result<Option<Belonging>
         screen: Some(&text),
         ..Clues::default()
     };
-    discover(&System, &*plane.log, &clues).map(Some)
+    let belonging = discover(&System, &*plane.log, &clues)?;
+    Ok(Some((seats::by_screen(plane, belonging, &text), Some(text))))
+}
+
+/// A thread without any message, where the program holds it beside those that it left: `/clear` and `/new` begin one.
+///
+/// It is the only one that the session has not had, it has no rollout (a sub-agent's has one from its start), and the
+/// last message of the session's latest thread is not on the screen any more.
+fn just_begun(
+    plane: &Plane,
+    current: &[SessionThread],
+    belonging: Belonging,
+    screen: Option<&str>,
+) -> Belonging {
+    let Belonging::Ambiguous { candidates, codex: Some(codex) } = &belonging else { return belonging };
+    let (Some(home), Some(screen)) = (&codex.home, screen) else { return belonging };
+    let mut unknown = candidates.iter().filter(|held| current.iter().all(|known| known.thread_id != **held));
+    let (Some(fresh), None) = (unknown.next(), unknown.next()) else { return belonging };
+    let rollout = |thread: &str| discover::rollout_of(&*plane.log, home, thread).ok().flatten();
+    let latest = current.first().and_then(|latest| rollout(&latest.thread_id));
+    let last = latest.and_then(|path| shown::messages(&*plane.log, &path).pop());
+    let left = last.is_none_or(|last| !shown::shows(screen, &last));
+    if !left || rollout(fresh).is_some() {
+        return belonging;
+    }
+    Belonging::Proved {
+        thread_id: fresh.clone(),
+        proof: Proof::WriterLock,
+        rollout: None,
+        codex: Some(codex.clone()),
+    }
 }
 
 /// The process that was registered.

@@ -51,6 +51,18 @@ impl Seat {
         }
     }
 
+    /// Whether its Codex holds this thread, perhaps among others.
+    fn holds(&self, thread: &str) -> bool {
+        match &self.belonging {
+            Belonging::Ambiguous { candidates, codex: Some(_) } => {
+                candidates.iter().any(|held| held == thread)
+            }
+            Belonging::Ambiguous { codex: None, .. }
+            | Belonging::Proved { .. }
+            | Belonging::Unproved { .. } => false,
+        }
+    }
+
     fn candidate(&self) -> Candidate {
         let why = match &self.belonging {
             Belonging::Proved { thread_id, .. } => format!("it shows the thread {thread_id}"),
@@ -189,6 +201,7 @@ impl Around {
         let text = screen.text();
         clues.screen = Some(&text);
         let belonging = discover(&self.processes, &*plane.log, &clues).unwrap_or(belonging);
+        let belonging = by_screen(plane, belonging, &text);
         let running = pane::classify(&screen).kind.is_running();
         Ok(Some(Seat { info, pin, belonging, screen: Some(text), running }))
     }
@@ -218,12 +231,17 @@ impl Around {
         sitting: &Sitting<'_>,
     ) -> Result<(Option<Choice>, Vec<Candidate>)> {
         let Some(thread) = sitting.thread else { return Ok((None, self.candidates(sitting))) };
-        let everywhere: Vec<&Seat> = self.seats.iter().filter(|seat| seat.thread() == Some(thread)).collect();
+        // A caller whose thread is held among others, after `/clear`, is in front: it runs a turn.
+        let is_its_own = |seat: &&Seat| {
+            seat.thread() == Some(thread) || (sitting.is_caller && seat.running && seat.holds(thread))
+        };
+        let everywhere: Vec<&Seat> = self.seats.iter().filter(is_its_own).collect();
         let proved: Vec<&Seat> = everywhere.iter().copied().filter(|seat| sitting.is_named(seat)).collect();
         match (proved.as_slice(), everywhere.first()) {
-            ([seat], _) => {
-                Ok((Some(chosen(seat, seat.proved().map_or("caller", |(_, how)| how.as_str()))), vec![]))
-            }
+            ([seat], _) => Ok((
+                Some(chosen(seat, seat.proved().map_or(Proof::WriterLock, |(_, how)| how).as_str())),
+                vec![],
+            )),
             ([], Some(other)) => Err(Error::conflict(format!(
                 "the thread {thread} is in the tmux session `{}`, not in the one that was named",
                 other.info.session
@@ -297,6 +315,15 @@ impl Sitting<'_> {
 
 fn chosen(seat: &Seat, proof: &'static str) -> Choice {
     Choice { pin: seat.pin.clone(), proof, codex: codex_of(&seat.belonging).cloned() }
+}
+
+/// The thread in front, where the program holds several.
+pub(super) fn by_screen(plane: &Plane, belonging: Belonging, screen: &str) -> Belonging {
+    let Belonging::Ambiguous { candidates, codex: Some(codex) } = &belonging else { return belonging };
+    let Some(home) = &codex.home else { return belonging };
+    let Some(thread_id) = shown::in_front(&*plane.log, home, candidates, screen) else { return belonging };
+    let rollout = discover::rollout_of(&*plane.log, home, &thread_id).ok().flatten();
+    Belonging::Proved { thread_id, proof: Proof::LastMessage, rollout, codex: Some(codex.clone()) }
 }
 
 /// A pane with two Codexes: it is nobody's.

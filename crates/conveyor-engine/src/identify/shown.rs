@@ -5,6 +5,28 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use conveyor_agents::AgentLog;
+use conveyor_agents::discover;
+
+/// Which of several threads a screen shows, by their last messages: exactly one is shown, and no other thread has the
+/// same message.
+///
+/// An embedded Codex goes on holding the threads that it left by `/clear`, `/new` or `/resume` (measured on 0.169), and
+/// holds those of its sub-agents: the screen tells which one is in front.
+pub(super) fn in_front(log: &dyn AgentLog, home: &Path, threads: &[String], screen: &str) -> Option<String> {
+    let said: Vec<(&String, Vec<String>)> = threads
+        .iter()
+        .map(|thread| {
+            let rollout = discover::rollout_of(log, home, thread).ok().flatten();
+            (thread, rollout.map(|path| messages(log, &path)).unwrap_or_default())
+        })
+        .collect();
+    let mut front =
+        said.iter().filter(|(_, messages)| messages.last().is_some_and(|last| shows(screen, last)));
+    let ((thread, messages), another) = (front.next()?, front.next());
+    let last = messages.last()?;
+    let shared = said.iter().any(|(other, messages)| other != thread && messages.contains(last));
+    (another.is_none() && !shared).then(|| (*thread).clone())
+}
 
 /// How much of a rollout's end is read: many turns, and a bounded time.
 const TAIL_BYTES: u64 = 1024 * 1024;
