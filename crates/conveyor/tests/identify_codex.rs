@@ -159,7 +159,10 @@ fn two_sessions_of_the_daemon_that_were_told_the_same_are_never_confused() {
 fn goes_on_after_clear(flavour: Flavour, more: &str) {
     let codex = session(flavour, more);
     let first = register(&codex, &codex.pane, "please register w1");
-    codex.wait_idle().unwrap();
+    // While the turn runs, Codex refuses to clear; the line that ends a turn comes last.
+    codex
+        .wait_screen(LIMIT, "a turn's end", |screen| is_idle(screen) && screen.contains("Worked for"))
+        .unwrap();
     codex.tmux.paste_then(&codex.pane, &["/clear"], &["Enter"]).unwrap();
     codex
         .wait_screen(LIMIT, "a cleared screen", |screen| is_idle(screen) && !screen.contains("register w1"))

@@ -24,11 +24,11 @@ const OTHER: &str = "01a203b7-5c3e-7f71-8c28-0c5e1b209c48";
 /// A rollout of a thread, with so many turns.
 fn rollout(folder: &Path, thread: &str, turns: usize) -> String {
     let path = folder.join(format!("rollout-2026-11-22T14-34-25-{thread}.jsonl"));
-    let mut text = format!("{}\n", line("session_meta", &json!({ "id": thread, "cwd": "/srv/project" })));
-    for turn in 0..turns {
-        let begun = json!({ "type": "task_started", "turn_id": format!("turn-{turn}") });
-        text.push_str(&format!("{}\n", line("event_msg", &begun)));
-    }
+    let begun =
+        |turn| line("event_msg", &json!({ "type": "task_started", "turn_id": format!("turn-{turn}") }));
+    let meta = line("session_meta", &json!({ "id": thread, "cwd": "/srv/project" }));
+    let lines = std::iter::once(meta).chain((0..turns).map(begun));
+    let text: String = lines.map(|line| line.to_string() + "\n").collect();
     std::fs::write(&path, text).unwrap();
     path.to_str().unwrap().to_owned()
 }

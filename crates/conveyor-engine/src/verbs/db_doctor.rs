@@ -132,10 +132,8 @@ impl Verb for DbDoctor {
         let findings = doctor::examine(plane.location(), Arc::clone(&plane.clock), chain).await?;
         let sound = findings.ok();
         let mut checks = findings.checks;
-        let live = match request.live && sound && findings.exists {
-            true => Some(live(plane).await?),
-            false => None,
-        };
+        let look = request.live && sound && findings.exists;
+        let live = if look { Some(live(plane).await?) } else { None };
         if let Some(live) = &live {
             let drift = live.dead_pid_sessions.len() + live.dangling_bindings.len();
             let found = json!({ "drift_count": drift });

@@ -139,27 +139,28 @@ pub struct DoctorReport {
 
 impl Report for DoctorReport {
     fn text(&self) -> Option<String> {
-        let mut text = String::new();
-        for check in &self.checks {
-            let mark = match (check.ok, check.decides) {
-                (true, _) => "ok  ",
-                (false, true) => "FAIL",
-                (false, false) => "note",
-            };
-            let path = check.path.as_ref().map(|path| path.display().to_string());
-            let value = check.value.as_ref().map(ToString::to_string);
-            let found = path.or(value).unwrap_or_default();
-            text.push_str(&format!("{mark} {:<18} {found}\n", check.name));
-            if let Some(fix) = &check.fix {
-                text.push_str(&format!("     fix: {fix}\n"));
-            }
-        }
-        Some(text)
+        Some(self.checks.iter().flat_map(lines).map(|line| line + "\n").collect())
     }
 
     fn exit_code(&self) -> u8 {
         u8::from(!self.ok)
     }
+}
+
+/// A check for a person: what was found, and what mends it.
+fn lines(check: &DoctorCheck) -> Vec<String> {
+    let mark = match (check.ok, check.decides) {
+        (true, _) => "ok  ",
+        (false, true) => "FAIL",
+        (false, false) => "note",
+    };
+    let path = check.path.as_ref().map(|path| path.display().to_string());
+    let value =
+        check.value.as_ref().map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+    let found = path.or(value).unwrap_or_default();
+    let mut lines = vec![format!("{mark} {:<20} {found}", check.name)];
+    lines.extend(check.fix.as_ref().map(|fix| format!("     fix: {fix}")));
+    lines
 }
 
 /// The verb.
@@ -180,7 +181,7 @@ impl Verb for Doctor {
         let mut checks = programs(plane).await;
         checks.push(target_cwd(&root));
         checks.push(state_dir(&plane.state_dir()?));
-        let mut found = Ledger::unread(plane);
+        let mut found = Read::nothing(plane);
         checks.push(found.read(plane).await);
         checks.push(dispatch(plane, &found.dispatchers));
         let failed: Vec<&'static str> =
@@ -189,7 +190,7 @@ impl Verb for Doctor {
             ok: failed.is_empty(),
             checks,
             failed,
-            ledger: found.ledger,
+            ledger: found.place,
             dispatchers: found.dispatchers,
             rollouts: found.rollouts,
             project_root: root,
@@ -270,21 +271,21 @@ fn dispatch(plane: &Plane, dispatchers: &[DoctorDispatcher]) -> DoctorCheck {
 }
 
 /// What is read from the ledger.
-struct Ledger {
-    ledger: DoctorLedger,
+struct Read {
+    place: DoctorLedger,
     dispatchers: Vec<DoctorDispatcher>,
     rollouts: DoctorRollouts,
 }
 
-impl Ledger {
-    fn unread(plane: &Plane) -> Self {
-        let ledger = DoctorLedger {
+impl Read {
+    fn nothing(plane: &Plane) -> Self {
+        let place = DoctorLedger {
             path: plane.location().to_string(),
             why: plane.located().why,
             exists: false,
             schema_version: None,
         };
-        Self { ledger, dispatchers: Vec::new(), rollouts: DoctorRollouts::default() }
+        Self { place, dispatchers: Vec::new(), rollouts: DoctorRollouts::default() }
     }
 
     /// Reads it; what is wrong with it is the check's finding. A ledger that is not there yet is nothing wrong.
@@ -306,12 +307,12 @@ impl Ledger {
 
     async fn try_read(&mut self, plane: &Plane) -> Result<Vec<String>> {
         let found = doctor::examine(plane.location(), Arc::clone(&plane.clock), Some(CHAIN_ROWS)).await?;
-        self.ledger.exists = found.exists;
-        self.ledger.schema_version = found.schema_version;
+        self.place.exists = found.exists;
+        self.place.schema_version = found.schema_version;
         if let Some(ledger) = plane.ledger_to_read().await? {
             let known = dispatchers::list(&mut *ledger.read().await?, None).await?;
             for dispatcher in known.into_iter().filter(|one| one.stopped_at.is_none()) {
-                let alive = ledger.is_locked(&format!("dispatch-{}", dispatcher.id)).await?;
+                let alive = ledger.is_locked(&crate::dispatch::lock_name(&dispatcher.id)).await?;
                 self.dispatchers.push(DoctorDispatcher {
                     id: dispatcher.id,
                     alive,

@@ -143,7 +143,7 @@ impl Verb for DoctorSelf {
         let checks = checks(plane, identity.as_ref(), trouble.as_deref());
         let failed: Vec<&'static str> =
             checks.iter().filter(|check| check.decides && !check.ok).map(|check| check.name).collect();
-        Ok(report(plane, &request, identity, trouble, checks, failed))
+        Ok(report(plane, &request, identity.as_ref(), trouble, checks, failed))
     }
 }
 
@@ -182,17 +182,16 @@ fn skill(plane: &Plane) -> Option<PathBuf> {
 fn report(
     plane: &Plane,
     request: &DoctorSelfRequest,
-    identity: Option<Identity>,
+    identity: Option<&Identity>,
     trouble: Option<String>,
     checks: Vec<SelfCheck>,
     failed: Vec<&'static str>,
 ) -> DoctorSelfReport {
     let supported = failed.is_empty();
-    let thread = identity.as_ref().and_then(|identity| identity.thread.clone());
-    let pane = identity.as_ref().and_then(|identity| identity.pane.clone());
+    let thread = identity.and_then(|identity| identity.thread.clone());
+    let pane = identity.and_then(|identity| identity.pane.clone());
     let register = lines(plane, request, thread.is_some());
-    let why = why(plane, identity.as_ref(), trouble);
-    let identity = identity.as_ref();
+    let why = why(plane, identity, trouble);
     DoctorSelfReport {
         ok: supported,
         supported,
