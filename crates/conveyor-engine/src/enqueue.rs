@@ -1,5 +1,7 @@
 //! Putting a message for the other side of a binding into the queue: what the `enqueue-*` verbs share.
 
+use std::fmt::Write as _;
+
 use conveyor_model::Error;
 use conveyor_model::Result;
 use conveyor_model::Timestamp;
@@ -102,9 +104,9 @@ impl Report for EnqueueReport {
         let again = if self.deduplicated { " (accepted before)" } else { "" };
         let mut text = format!("queued {} command {}{again}", self.command_type, self.command_id);
         for warning in &self.warnings {
-            text.push_str(&format!("\nwarning: {warning}"));
+            let _ = write!(text, "\nwarning: {warning}");
         }
-        text.push_str(&format!("\nnext: {}", self.next));
+        let _ = write!(text, "\nnext: {}", self.next);
         Some(text)
     }
 }

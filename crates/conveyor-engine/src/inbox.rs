@@ -1,5 +1,6 @@
 //! Reading an inbox: what the inbox verbs share. How an item is confirmed is told in `docs/dispatch.md`.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use conveyor_model::Error;
@@ -229,7 +230,7 @@ impl Report for InboxReport {
         let on = self.task.as_ref().map(|task| format!(" on {}", task.name)).unwrap_or_default();
         let mut text = format!("inbox of {}{on}\n", self.session.name);
         for id in &self.acknowledged {
-            text.push_str(&format!("acknowledged {id}\n"));
+            let _ = writeln!(text, "acknowledged {id}");
         }
         if let Some(item) = &self.consumed {
             text.push_str(&item.text("consumed"));
@@ -237,14 +238,16 @@ impl Report for InboxReport {
         match (self.items.len(), self.wait.timed_out) {
             (0, true) => text.push_str("pending: none (timed out)\n"),
             (0, false) => text.push_str("pending: none\n"),
-            (count, _) => text.push_str(&format!("pending: {count}\n")),
+            (count, _) => {
+                let _ = writeln!(text, "pending: {count}");
+            }
         }
         text.extend(self.items.iter().map(|item| item.text(" ")));
         if self.ended {
             text.push_str("ended: nothing more will come\n");
         }
         if let Some(next) = &self.next {
-            text.push_str(&format!("next: {next}\n"));
+            let _ = writeln!(text, "next: {next}");
         }
         Some(text)
     }

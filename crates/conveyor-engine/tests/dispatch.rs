@@ -33,9 +33,9 @@ async fn bound(world: &World, task: &str, worker: &str, flags: &[&str]) -> anyho
 /// The items of a report that are for one session, as state and reason.
 fn states(report: &Value, session: &str) -> Vec<(String, Option<String>)> {
     let items =
-        report["processed"].as_array().unwrap().iter().filter(|item| item["target_session"] == session);
+        report["processed"].as_array().into_iter().flatten().filter(|item| item["target_session"] == session);
     let word = |value: &Value| value.as_str().map(ToOwned::to_owned);
-    items.map(|item| (word(&item["state"]).unwrap(), word(&item["waiting_for"]))).collect()
+    items.map(|item| (word(&item["state"]).unwrap_or_default(), word(&item["waiting_for"]))).collect()
 }
 
 #[tokio::test]

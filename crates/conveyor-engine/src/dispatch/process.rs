@@ -1,5 +1,6 @@
 //! A dispatcher in the background: started and proved alive, asked for, stopped.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
@@ -70,11 +71,11 @@ impl Process {
             (false, _, _) => format!("dispatcher {id} is not running"),
         };
         if let Some(pid) = self.pid.filter(|_| self.running) {
-            text.push_str(&format!(", process {pid}"));
+            let _ = write!(text, ", process {pid}");
         }
         for (label, detail) in [("log", &self.log_path), ("next", &self.next)] {
             if let Some(detail) = detail {
-                text.push_str(&format!("\n{label}: {detail}"));
+                let _ = write!(text, "\n{label}: {detail}");
             }
         }
         text

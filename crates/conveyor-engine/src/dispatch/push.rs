@@ -91,12 +91,12 @@ pub(super) async fn target(
 ) -> Result<bool> {
     let mut any = false;
     for look in looks {
-        any |= prove(d, look).await?;
+        any |= Box::pin(prove(d, look)).await?;
     }
     while budget.take() {
         let Some(lease) = next(d, id).await? else { return Ok(any) };
         any = true;
-        match carry(d, lease).await? {
+        match Box::pin(carry(d, lease)).await? {
             Worked::On => {}
             Worked::Stop => return Ok(any),
         }

@@ -83,7 +83,9 @@ async fn batch(d: &Dispatch<'_>, kinds: &[String], size: u32) -> Result<u32> {
     tx.commit().await?;
     // Whoever went nowhere is looked at again with the next wake, not at once.
     let moved = if items.iter().all(Option::is_none) { 0 } else { items.len() as u32 };
-    items.into_iter().flatten().for_each(|item| d.note(item));
+    for item in items.into_iter().flatten() {
+        d.note(item);
+    }
     Ok(moved)
 }
 

@@ -1,5 +1,6 @@
 //! `dispatch`: reads what agents recorded and carries out what is queued, once or for as long as it runs.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -175,9 +176,9 @@ impl Report for DispatchReport {
             Self::Passes(report) => {
                 let mut text: String = report.processed.iter().map(|item| item.text() + "\n").collect();
                 let verb = if report.dry_run { "would be carried out" } else { "processed" };
-                text.push_str(&format!("{} {verb} by {}", report.processed_count, report.dispatcher_id));
+                let _ = write!(text, "{} {verb} by {}", report.processed_count, report.dispatcher_id);
                 if let Some(next) = &report.next {
-                    text.push_str(&format!("\nnext: {next}"));
+                    let _ = write!(text, "\nnext: {next}");
                 }
                 text
             }
