@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use conveyor_model::delivery::Stage;
 use conveyor_store::Db;
+use conveyor_store::Engine;
+use conveyor_store::Location;
 use conveyor_store::audit;
 use conveyor_store::configs;
 use conveyor_store::configs::ManagerConfig;
 use conveyor_store::deliveries::list;
 use conveyor_store::testing::Killer;
 use conveyor_store::testing::Moment;
+use conveyor_store::testing::Place;
 use serde_json::Value;
 use serde_json::json;
 
@@ -221,9 +224,26 @@ async fn commands_cannot_use_up_the_limit_of_turn_ends() {
     assert_eq!(report["processed_count"], 0, "only that kind is taken");
 }
 
+/// A PostgreSQL database of its own, and how the command line names it.
+async fn database() -> (Place, String) {
+    let place = Place::new(Engine::Postgres).await.unwrap();
+    let Location::Postgres(url) = place.location() else { panic!("it is a database") };
+    let url = url.clone();
+    (place, url)
+}
+
 #[tokio::test]
 async fn two_dispatchers_lose_and_double_nothing() {
-    let world = World::new();
+    two_dispatchers(World::new()).await;
+}
+
+#[tokio::test]
+async fn two_dispatchers_lose_and_double_nothing_on_postgres() {
+    let (_place, url) = database().await;
+    two_dispatchers(World::at(&url)).await;
+}
+
+async fn two_dispatchers(world: World) {
     let (_, worker, _) = world.bound().await;
     for n in 0..40 {
         nudge(&world, &n.to_string()).await;
@@ -325,7 +345,16 @@ const WAKE: Duration = Duration::from_secs(3);
 
 #[tokio::test]
 async fn the_bell_and_a_growing_rollout_wake_a_watch_without_its_sweep() {
-    let world = World::new();
+    wakes(World::new()).await;
+}
+
+#[tokio::test]
+async fn the_bell_and_a_growing_rollout_wake_a_watch_without_its_sweep_on_postgres() {
+    let (_place, url) = database().await;
+    wakes(World::at(&url)).await;
+}
+
+async fn wakes(world: World) {
     let (_, worker, _) = world.bound().await;
     world.turn_begins(&worker, "turn-0").await;
     let watcher = world.seen_by(crate::Caller::Person);
