@@ -280,7 +280,7 @@ fn numbered(steps: &[String]) -> String {
 
 /// A person's text as data: each line behind a mark.
 fn quoted(text: &str) -> String {
-    text.trim().lines().map(|line| format!("> {line}\n")).collect()
+    text.trim().lines().flat_map(|line| ["> ", line, "\n"]).collect()
 }
 
 #[cfg(test)]

@@ -78,10 +78,10 @@ pub async fn carry_out(plane: &Plane, id: &DeliveryId, holder: &Holder, until: U
         }
         match lease(plane, &wanted, holder).await? {
             None => return Ok(Carried { delivery: wanted, wait: None, elsewhere: true }),
-            Some(first) if first.id == *id => return leased(plane, first, holder, until).await,
+            Some(first) if first.id == *id => return Box::pin(leased(plane, first, holder, until)).await,
             Some(first) => {
                 // What goes first and cannot go now holds up what comes after it; asking again at once would never end.
-                let before = leased(plane, first, holder, Until::SUBMITTED).await?;
+                let before = Box::pin(leased(plane, first, holder, Until::SUBMITTED)).await?;
                 if before.wait.is_some() && before.delivery.state != Stage::Submitted {
                     return Ok(Carried { delivery: wanted, wait: before.wait, elsewhere: true });
                 }

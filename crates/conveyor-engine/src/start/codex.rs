@@ -91,7 +91,7 @@ pub(super) fn spawn_spec(plane: &Plane, spec: &Spec) -> Result<SpawnSpec> {
     let set = HANDED_ON
         .iter()
         .filter_map(|name| Some((OsString::from(name), OsString::from(plane.environment.variable(name)?))));
-    Ok(SpawnSpec { set: set.collect(), ..SpawnSpec::new(spec.tmux_session.clone(), &spec.cwd, argv) })
+    SpawnSpec { set: set.collect(), ..SpawnSpec::new(spec.tmux_session.clone(), &spec.cwd, argv) }
 }
 
 /// Codex's arguments. The first message is not among them.

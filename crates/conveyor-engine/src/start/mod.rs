@@ -161,7 +161,7 @@ pub async fn up(plane: &Plane, spec: &Spec) -> Result<Up, Failure> {
 async fn bring_up(plane: &Plane, spec: &Spec, session: Session, made: &mut Made) -> Result<Up> {
     let patience = Duration::from_secs(spec.timeout_seconds);
     let deadline = plane.clock.now().plus(patience);
-    let pin = plane.mux.spawn(&spec.server, &codex::spawn_spec(plane, spec)?).await?;
+    let pin = plane.mux.spawn(&spec.server, &codex::spawn_spec(plane, spec)).await?;
     made.pin = Some(pin.clone());
     let session = pinned(plane, session, &pin).await?;
     let dialog = composer::wait(plane, spec, &session, &pin, deadline).await?;

@@ -117,7 +117,7 @@ impl SessionReport {
             self.attach_command
         );
         if let Some(dialog) = &self.dialog {
-            line.push_str(&format!("  it shows {}: {}\n", dialog.kind.as_str(), dialog.next));
+            line.extend(["  it shows ", dialog.kind.as_str(), ": ", &dialog.next, "\n"]);
         }
         line
     }

@@ -260,9 +260,10 @@ async fn stop(plane: &Plane, session: &Session) -> Result<Stopped> {
         PinCheck::Gone { what: Gone::Server | Gone::Pane } | PinCheck::Changed { .. } => (false, None, false),
     };
     let left = program::wait_for_end(plane, &before).await;
-    let still = match left.is_empty() {
-        true => thread_is_busy(plane, session).await?,
-        false => Some(format!("processes {}", program::listed(&left))),
+    let still = if left.is_empty() {
+        thread_is_busy(plane, session).await?
+    } else {
+        Some(format!("processes {}", program::listed(&left)))
     };
     let state = match (&still, found) {
         (Some(_), _) => StopState::StillRunning,

@@ -166,8 +166,8 @@ impl Verb for Pair {
         if plan.request.dry_run {
             return Ok(PairReport::planned(plane, &plan));
         }
-        match carry_out(plane, &plan).await {
-            Ok(done) => Ok(PairReport::done(plane, &plan, done).await),
+        match Box::pin(carry_out(plane, &plan)).await {
+            Ok(done) => Ok(PairReport::done(plane, &plan, done)),
             Err(failure) => {
                 records::note_failure(plane, &plan, &failure.error).await;
                 Ok(PairReport::failed(plane, &plan, failure))
@@ -229,7 +229,7 @@ fn manager_facts(
         job: Some(prompt::Job { task: found.name.clone(), goal: Some(found.goal.clone()) }),
         worker: Some(request.worker_name.clone()),
         bound: true,
-        config: seed.policy(found.config.as_ref()),
+        config: Some(seed.policy(found.config.as_ref())),
         way: start::way(plane, spec.sandbox),
     }
 }

@@ -116,11 +116,9 @@ impl Report for FinishTaskReport {
                 StopState::Pending => "will be stopped",
             };
             let reason = stop.stopped.reason.as_deref().map_or(String::new(), |reason| format!(": {reason}"));
-            text.push_str(&format!("The {} {} {state}{reason}.\n", stop.role, stop.session));
+            text.extend(["The ", stop.role.as_str(), " ", stop.session.as_str(), " ", state, &reason, ".\n"]);
         }
-        if let Some(next) = &self.next {
-            text.push_str(&format!("Next: {next}\n"));
-        }
+        text.extend(self.next.iter().flat_map(|next| ["Next: ", next, "\n"]));
         Some(text)
     }
 

@@ -144,7 +144,7 @@ impl Seed {
     pub(super) fn policy(&self, before: Option<&ManagerConfig>) -> Option<Policy> {
         // Neither id nor time are told, so those of nobody do.
         let blank = || ManagerConfig::new(TaskId::new(uuid::Uuid::nil()), Timestamp::from_millis(0));
-        Some(start::policy(&self.over(before.cloned().unwrap_or_else(blank))))
+        start::policy(&self.over(before.cloned().unwrap_or_else(blank)))
     }
 }
 

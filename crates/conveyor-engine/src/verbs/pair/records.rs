@@ -86,7 +86,7 @@ pub(super) struct Recorded {
     pub(super) binding: Binding,
     pub(super) run: Run,
     run_is_new: bool,
-    pub(super) config_recorded: bool,
+    pub(super) config_is_new: bool,
     pub(super) criteria: Vec<Criterion>,
 }
 
@@ -116,7 +116,7 @@ pub(super) async fn record(
         binding: bound.binding,
         run,
         run_is_new,
-        config_recorded,
+        config_is_new: config_recorded,
         criteria,
     })
 }
@@ -269,7 +269,7 @@ pub(super) async fn undo(plane: &Plane, plan: &Plan, recorded: &Recorded) -> Und
         Err(error) => undone.left_behind = all.into_iter().map(|what| format!("{what} ({error})")).collect(),
     }
     if !recorded.created {
-        undone.left_behind.extend(recorded.config_recorded.then(|| format!("configuration of task {name}")));
+        undone.left_behind.extend(recorded.config_is_new.then(|| format!("configuration of task {name}")));
         undone.left_behind.extend(recorded.criteria.iter().map(|one| format!("criterion #{}", one.id)));
     }
     undone

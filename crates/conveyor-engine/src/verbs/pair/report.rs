@@ -121,7 +121,7 @@ impl From<Error> for FailureError {
 }
 
 impl PairReport {
-    pub(super) async fn done(plane: &Plane, plan: &Plan, done: Done) -> Self {
+    pub(super) fn done(plane: &Plane, plan: &Plan, done: Done) -> Self {
         let Done { recorded, worker, manager, dispatch } = done;
         let name = recorded.task.name;
         Self::Done(Box::new(DoneReport {
@@ -132,7 +132,7 @@ impl PairReport {
             worker,
             manager,
             manager_config_seeded: true,
-            manager_config_seeded_by_pair: recorded.config_recorded,
+            manager_config_seeded_by_pair: recorded.config_is_new,
             manager_acceptance_criteria_seeded: recorded.criteria.len(),
             dispatch_command: dispatch.command.clone(),
             ensure_dispatch: !plan.request.no_dispatch,
@@ -191,20 +191,19 @@ impl Report for PairReport {
                 text.push_str(&done.worker.line());
                 text.push_str(&done.manager.line());
                 text.push_str(&match (&done.dispatch.reason, done.dispatch.running) {
-                    (Some(reason), _) => format!("No dispatcher runs: {reason}.\n"),
+                    (Some(reason), _) => ["No dispatcher runs: ", reason, ".\n"].concat(),
                     (None, true) => "A dispatcher runs.\n".to_owned(),
                     (None, false) => "No dispatcher was wanted.\n".to_owned(),
                 });
-                text + &format!("Next: {}\n", done.next)
+                text.extend(["Next: ", &done.next, "\n"]);
+                text
             }
-            Self::Planned(plan) => plan.steps.iter().map(|step| format!("would {step}\n")).collect(),
+            Self::Planned(plan) => plan.steps.iter().flat_map(|step| ["would ", step, "\n"]).collect(),
             Self::Failed(failed) => {
                 let mut text = format!("The pair was not started: {}.\n", failed.error.message);
-                text.extend(failed.rolled_back.iter().map(|what| format!("rolled back: {what}\n")));
-                text.extend(failed.left_behind.iter().map(|what| format!("left behind: {what}\n")));
-                if let Some(hint) = &failed.error.hint {
-                    text.push_str(&format!("hint: {hint}\n"));
-                }
+                text.extend(failed.rolled_back.iter().flat_map(|what| ["rolled back: ", what, "\n"]));
+                text.extend(failed.left_behind.iter().flat_map(|what| ["left behind: ", what, "\n"]));
+                text.extend(failed.error.hint.iter().flat_map(|hint| ["hint: ", hint, "\n"]));
                 text
             }
         })
