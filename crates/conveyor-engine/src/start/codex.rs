@@ -83,8 +83,7 @@ exec "$@""#;
 const HANDED_ON: [&str; 4] = ["CODEX_HOME", "HOME", "PATH", "XDG_STATE_HOME"];
 
 /// What tmux is to start.
-#[allow(clippy::unnecessary_wraps, reason = "its callers handle one shape")]
-pub(super) fn spawn_spec(plane: &Plane, spec: &Spec) -> Result<SpawnSpec> {
+pub(super) fn spawn_spec(plane: &Plane, spec: &Spec) -> SpawnSpec {
     let mut argv: Vec<OsString> = ["/bin/sh", "-c", CLEAN, "codex"].map(OsString::from).to_vec();
     argv.push(spec.codex.program.clone().into());
     argv.extend(arguments(plane, spec).into_iter().map(OsString::from));

@@ -234,7 +234,7 @@ async fn settle(
     let why = error.as_ref().map(|error| error.message.as_str());
     deliveries::finish_attempt(&mut tx, &delivery.id, delivery.epoch, state, why, None).await?;
     if let Some(error) = &error {
-        attention::delivery_ended(&mut tx, session, delivery, to, error).await?
+        attention::delivery_ended(&mut tx, session, delivery, to, error).await?;
     } else {
         let audit = AuditRow::new("session_stopped", sentence);
         sessions::mark_gone(&mut tx, &session.id, audit).await?;

@@ -16,7 +16,6 @@ use super::Pair;
 use crate::Plane;
 
 /// The audit of criteria.
-#[expect(clippy::struct_field_names, reason = "the names are the contract's")]
 #[derive(Serialize, JsonSchema, Debug)]
 pub struct CriteriaAudit {
     /// Accepted criteria without proof.

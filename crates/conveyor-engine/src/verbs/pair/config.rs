@@ -140,8 +140,7 @@ impl Seed {
     }
 
     /// What the manager is told.
-    #[allow(clippy::unnecessary_wraps, reason = "its callers handle one shape")]
-    pub(super) fn policy(&self, before: Option<&ManagerConfig>) -> Option<Policy> {
+    pub(super) fn policy(&self, before: Option<&ManagerConfig>) -> Policy {
         // Neither id nor time are told, so those of nobody do.
         let blank = || ManagerConfig::new(TaskId::new(uuid::Uuid::nil()), Timestamp::from_millis(0));
         start::policy(&self.over(before.cloned().unwrap_or_else(blank)))
