@@ -17,6 +17,7 @@ use conveyor_engine::verb::Entry;
 use conveyor_model::Error;
 use conveyor_model::Result;
 
+use crate::demo;
 use crate::help;
 use crate::mcp;
 use crate::output;
@@ -37,6 +38,7 @@ pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
     };
     match matches.subcommand() {
         Some(("completions", rest)) => completions(program, rest),
+        Some(("demo", rest)) => demo::run(program, rest),
         Some(("mcp", rest)) => mcp::run(program, rest),
         Some((name, rest)) => find(name).map_or(ExitCode::from(2), |verb| call(program, verb, rest)),
         None => ExitCode::from(2),
@@ -69,6 +71,7 @@ pub(crate) fn root(program: &'static str, only: Option<&'static Entry>) -> Comma
             .override_help(help::overview(program))
             .subcommands(VERBS.iter().map(subcommand))
             .subcommand(completions_command())
+            .subcommand(demo::command())
             .subcommand(mcp::command()),
     }
 }

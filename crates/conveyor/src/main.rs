@@ -3,6 +3,7 @@
 //! This crate holds the faces: it parses, calls a verb of `conveyor-engine`, and renders the verb's report.
 
 mod cli;
+mod demo;
 mod help;
 mod mcp;
 mod output;

@@ -121,7 +121,7 @@ impl Verb for Divergences {
         let task = resolve::task(&mut db, &request.task).await?.id;
         let mut entries = runs(&mut db, &task, &request).await?;
         entries.extend(contradictions(&mut db, &task, &request).await?);
-        entries.sort_by_key(|entry| std::cmp::Reverse(entry.last_at.clone()));
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.last_at));
         entries.truncate(request.limit as usize);
         if request.full {
             for entry in entries.iter_mut().filter(|entry| entry.kind == EntryKind::PanePattern) {
