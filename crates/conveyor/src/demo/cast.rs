@@ -82,7 +82,7 @@ impl Cast {
             }
             None => {
                 let script = text(&folder.join("model.toml"));
-                Ok(vec![text(&self.sim), "agent".to_owned(), "--script".to_owned(), script])
+                Ok(vec![text(&folder.join("codex-sim/codex")), "agent".to_owned(), "--script".to_owned(), script])
             }
         }
     }

@@ -44,8 +44,12 @@ impl Stage {
     pub(super) fn new(cast: Cast) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("conveyor-demo-").tempdir_in(base(&cast)?)?;
         let stage = Self { cast, folder, model: Mutex::new(None) };
-        for name in ["home", "codex", "state", "tmux", "work"] {
+        for name in ["home", "codex", "codex-sim", "state", "tmux", "work"] {
             std::fs::create_dir(stage.path(name))?;
+        }
+        if stage.cast.agent == Agent::Sim {
+            // A process is taken for Codex by the name of its program.
+            std::fs::copy(&stage.cast.sim, stage.path("codex-sim/codex"))?;
         }
         Ok(stage)
     }

@@ -70,6 +70,8 @@ pub struct CommandRow {
     pub delivery_mode: Transport,
     /// The beginning of its text.
     pub message: String,
+    /// What its label holds, and the record of the agent that got it.
+    pub token: String,
     /// The task.
     pub task_id: Option<TaskId>,
     /// The task's name.
@@ -184,6 +186,7 @@ impl Shelf {
             }),
             state: delivery.state.coarse(),
             message: shown(&delivery.body),
+            token: delivery.token,
             id: delivery.id,
             kind: delivery.kind,
             delivery_state: delivery.state,
