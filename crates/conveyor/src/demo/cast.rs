@@ -82,7 +82,12 @@ impl Cast {
             }
             None => {
                 let script = text(&folder.join("model.toml"));
-                Ok(vec![text(&folder.join("codex-sim/codex")), "agent".to_owned(), "--script".to_owned(), script])
+                Ok(vec![
+                    text(&folder.join("codex-sim/codex")),
+                    "agent".to_owned(),
+                    "--script".to_owned(),
+                    script,
+                ])
             }
         }
     }
