@@ -17,8 +17,9 @@ impl Timestamp {
     /// From milliseconds since 1970-01-01T00:00:00Z; clamped to the years 0000 to 9999, which fixed width needs.
     pub fn from_millis(millis: i64) -> Self {
         const YEAR_0: i64 = -62_167_219_200_000;
-        const YEAR_10000: i64 = 253_402_300_800_000;
-        Self(millis.clamp(YEAR_0, YEAR_10000 - 1))
+        // The last second of the calendar that is left to every time zone: 9999-12-30T22:00:00Z.
+        const LAST: i64 = 253_402_207_200_000;
+        Self(millis.clamp(YEAR_0, LAST))
     }
 
     /// Milliseconds since 1970-01-01T00:00:00Z.

@@ -90,7 +90,11 @@ async fn a_row_has_the_contracts_keys() {
     assert_eq!(row["message"], "go on");
     assert_eq!(row["payload"]["message"], "go\non");
     assert_eq!(row["idempotency_key"], format!("key-{id}"));
-    assert_eq!(row["token"].as_str().map(str::len), Some(conveyor_model::wire::TOKEN_CHARS), "as the label has it");
+    assert_eq!(
+        row["token"].as_str().map(str::len),
+        Some(conveyor_model::wire::TOKEN_CHARS),
+        "as the label has it"
+    );
     let attempt = &row["attempt_history"][0];
     for key in [
         "correlation_id",
