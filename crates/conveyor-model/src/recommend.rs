@@ -165,8 +165,7 @@ pub fn recommend(s: &Situation) -> (Action, Why) {
     }
     match s.turn_state.coarse() {
         Coarse::Busy => busy(s),
-        Coarse::Idle if s.contradicted => (Action::Wait, Why::ScreenIsBusy),
-        Coarse::Unknown if s.contradicted => (Action::Wait, Why::ScreenIsBusy),
+        Coarse::Idle | Coarse::Unknown if s.contradicted => (Action::Wait, Why::ScreenIsBusy),
         Coarse::Idle | Coarse::Unknown if s.message_open => (Action::Wait, Why::MessageOnItsWay),
         Coarse::Idle => idle(s),
         Coarse::Unknown => (Action::Nudge, Why::NothingRecorded),

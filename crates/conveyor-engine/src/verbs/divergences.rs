@@ -1,5 +1,7 @@
 //! `divergences`: where a worker's pane showed something that its rollout does not tell, or contradicts.
 
+use std::cmp::Reverse;
+
 use clap::Args;
 use conveyor_model::Result;
 use conveyor_model::Timestamp;
@@ -121,7 +123,7 @@ impl Verb for Divergences {
         let task = resolve::task(&mut db, &request.task).await?.id;
         let mut entries = runs(&mut db, &task, &request).await?;
         entries.extend(contradictions(&mut db, &task, &request).await?);
-        entries.sort_by_key(|entry| std::cmp::Reverse(entry.last_at));
+        entries.sort_by_key(|entry| Reverse(entry.last_at));
         entries.truncate(request.limit as usize);
         if request.full {
             for entry in entries.iter_mut().filter(|entry| entry.kind == EntryKind::PanePattern) {

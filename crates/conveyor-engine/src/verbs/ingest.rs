@@ -117,20 +117,26 @@ impl Verb for Ingest {
     async fn run(plane: &Plane, request: IngestRequest) -> Result<IngestReport> {
         let Some(name) = request.name else { return all(plane).await.map(IngestReport::All) };
         let session = resolve::active_session(&mut *plane.ledger().await?.read().await?, &name).await?;
-        check_known(plane, &session).await?;
-        one(plane, session).await.map(IngestReport::One)
+        check_here(plane, &session)?;
+        let report = one(plane, &session).await?;
+        if report.new_offset == 0 {
+            check_known(plane, &session).await?;
+        }
+        Ok(IngestReport::One(report))
     }
 }
 
-/// Errors: rollout, when the session has no rollout that could be read here.
-async fn check_known(plane: &Plane, session: &Session) -> Result<()> {
-    if session.host != plane.environment.host {
-        return Err(Error::rollout(format!(
-            "the session `{}` runs on the host {}",
-            session.name, session.host
-        ))
-        .hint("its dispatcher reads it there: conveyor dispatch --watch"));
+/// Errors: rollout, for a session whose rollout lies on another host.
+fn check_here(plane: &Plane, session: &Session) -> Result<()> {
+    if session.host == plane.environment.host {
+        return Ok(());
     }
+    Err(Error::rollout(format!("the session `{}` runs on the host {}", session.name, session.host))
+        .hint("its dispatcher reads it there: conveyor dispatch --watch"))
+}
+
+/// Errors: rollout, when nothing was read because no rollout of the session is known yet.
+async fn check_known(plane: &Plane, session: &Session) -> Result<()> {
     let current = threads::current(&mut *plane.ledger().await?.read().await?, &session.id).await?;
     for thread in &current {
         if ingest::rollout_path(plane, session, thread)?.is_some() {
@@ -141,18 +147,18 @@ async fn check_known(plane: &Plane, session: &Session) -> Result<()> {
         .hint("Codex makes it with the session's first message; send one, then try again"))
 }
 
-async fn one(plane: &Plane, session: Session) -> Result<IngestedSession> {
-    let ingested = ingest::session(plane, &session).await?;
+async fn one(plane: &Plane, session: &Session) -> Result<IngestedSession> {
+    let ingested = ingest::session(plane, session).await?;
     if ingested.new_events > 0 {
         let mut tx = plane.ledger().await?.write(&plane.actor().await?).await?;
         let binding = bindings::active_of_worker(&mut tx, &session.id).await?;
         let task = binding.as_ref().map(|binding| &binding.task_id);
-        telemetry::insert(&mut tx, told(&session, task, &ingested)).await?;
+        telemetry::insert(&mut tx, told(session, task, &ingested)).await?;
         sessions::heartbeat(&mut tx, &session.id).await?;
         tx.commit().await?;
     }
     Ok(IngestedSession {
-        session: session.name,
+        session: session.name.clone(),
         new_events: ingested.new_events,
         new_offset: ingested.new_offset,
         skipped_lines: ingested.skipped_lines,
@@ -171,9 +177,8 @@ async fn all(plane: &Plane) -> Result<IngestedAll> {
     let active = sessions::list(&mut *plane.ledger().await?.read().await?, &wanted, u32::MAX).await?;
     let mut read = Vec::with_capacity(active.len());
     for session in active {
-        let name = session.name.clone();
-        read.push(one(plane, session).await.unwrap_or_else(|error| IngestedSession {
-            session: name,
+        read.push(one(plane, &session).await.unwrap_or_else(|error| IngestedSession {
+            session: session.name.clone(),
             new_events: 0,
             new_offset: 0,
             skipped_lines: 0,

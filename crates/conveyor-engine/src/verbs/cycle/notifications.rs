@@ -15,6 +15,8 @@ use conveyor_store::sessions::Session;
 
 use super::scene::Scene;
 use crate::attention;
+use crate::gate;
+use crate::gate::Verdict;
 
 /// Whether a message to the worker is under way, so that another one would say it twice.
 pub(super) async fn message_open(tx: &mut Tx, worker: &Session) -> Result<bool> {
@@ -33,7 +35,7 @@ pub(super) fn are_for(actor: &Actor, manager: &Session) -> bool {
 }
 
 /// What waits for the manager under this binding, oldest first: what lies unread in its inbox, and what nobody has begun
-/// to deliver.
+/// to deliver. What the gate keeps back from a dispatcher it keeps back from a cycle too.
 pub(super) async fn waiting(tx: &mut Tx, scene: &Scene) -> Result<Vec<Delivery>> {
     let manager = &scene.manager.id;
     let now = tx.now();
@@ -42,12 +44,14 @@ pub(super) async fn waiting(tx: &mut Tx, scene: &Scene) -> Result<Vec<Delivery>>
     let is_due = |delivery: &Delivery| {
         delivery.available_at <= now && delivery.expires_at.is_none_or(|expires| expires > now)
     };
-    for delivery in open.into_iter().filter(|one| one.state == Stage::Pending && is_due(one)) {
-        if waiting.iter().all(|known| known.id != delivery.id) {
+    let is_ours = |one: &Delivery| one.binding_id.as_ref() == Some(&scene.binding.id) && is_notification(one);
+    waiting.retain(is_ours);
+    let is_new = |one: &Delivery| one.state == Stage::Pending && one.inbox_at.is_none();
+    for delivery in open.into_iter().filter(|one| is_new(one) && is_due(one) && is_ours(one)) {
+        if gate::verdict(tx, &delivery).await? == Verdict::Open {
             waiting.push(delivery);
         }
     }
-    waiting.retain(|one| one.binding_id.as_ref() == Some(&scene.binding.id) && is_notification(one));
     waiting.sort_by_key(|delivery| delivery.seq);
     Ok(waiting)
 }

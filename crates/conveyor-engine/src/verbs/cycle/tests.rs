@@ -354,6 +354,28 @@ async fn a_turns_end_is_handed_over_once() {
 }
 
 #[tokio::test]
+async fn what_the_gate_keeps_back_is_not_handed_over() {
+    let world = World::new();
+    let (task, _, manager) = world.bound().await;
+    let mut tx = world.tx().await;
+    let binding = conveyor_store::bindings::active_of_task(&mut tx, &task.id).await.unwrap().unwrap();
+    let kind = conveyor_model::delivery::Kind::NotifyManager;
+    for permission in [None, Some("communication.notify_operator".to_owned())] {
+        let mut new = crate::message::new(&world.plane, kind, &manager, "look at it");
+        new.task = Some(task.id.clone());
+        new.binding = Some(binding.id.clone());
+        new.required_permission = permission;
+        deliveries::insert(&mut tx, new, told()).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let report = world.json::<Cycle>(json!({ "task": "t" })).await;
+    assert_eq!(report["consumed_notifications"].as_array().unwrap().len(), 1);
+    assert_eq!(report["consumed_notifications"][0]["message"], "look at it");
+    let states = deliveries::counts(&mut *world.tx().await, Some(&task.id)).await.unwrap();
+    assert_eq!(states, [(Stage::Pending, 1), (Stage::Recorded, 1)]);
+}
+
+#[tokio::test]
 async fn a_dialog_is_notable_at_once_and_wants_attention_until_it_is_gone() {
     let screen = OneScreen::of(TRUST);
     let (world, plane, task, worker) = watched(&screen).await;

@@ -1,3 +1,5 @@
+use std::io::Write as _;
+
 use conveyor_model::ErrorKind;
 use conveyor_store::sessions::Role;
 use serde_json::Value;
@@ -35,13 +37,12 @@ async fn two_readers_at_once_store_each_line_once() {
     let world = World::new();
     let worker = world.session("w", Role::Worker).await;
     world.turn_begins(&worker, TURN).await;
+    let path = world.rollout(&worker);
+    let mut file = std::fs::OpenOptions::new().append(true).open(path).unwrap();
     for number in 0..500 {
         let line = json!({ "timestamp": "2026-11-22T14:00:00Z", "type": "event_msg",
             "payload": { "type": "agent_message", "message": format!("{number}") } });
-        let path = world.rollout(&worker);
-        let mut text = std::fs::read_to_string(&path).unwrap();
-        text.push_str(&format!("{line}\n"));
-        std::fs::write(&path, text).unwrap();
+        writeln!(file, "{line}").unwrap();
     }
     let planes = [(); 3].map(|()| world.seen_by(crate::Caller::Person));
     let [a, b, c] = &planes;
