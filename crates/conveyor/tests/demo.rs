@@ -64,9 +64,10 @@ fn the_demo_proves_each_delivery_and_leaves_nothing() {
     assert_eq!(output.status.code(), Some(0), "{text}");
     let labels = text.lines().filter(|line| line.contains("✓ [conveyor ")).count();
     assert_eq!(labels, 3, "the person's wish, the wake-up, the manager's wish:\n{text}");
-    let records =
-        text.lines().filter(|line| line.contains("\"role\":\"user\"") || line.contains("[conveyor "));
-    assert!(records.count() >= 6, "each with the line that proves it:\n{text}");
+    let lines = text.lines().filter(|line| line.starts_with("     …") && line.contains("[conveyor "));
+    assert_eq!(lines.count(), 3, "each with the line that proves it:\n{text}");
+    let calls = text.lines().filter(|line| line.contains("✓ the manager called"));
+    assert_eq!(calls.count(), 2, "the manager looked and asked:\n{text}");
     for proof in ["the worker is idle", "have ended", "each delivered once"] {
         assert!(text.contains(proof), "{proof} is missing:\n{text}");
     }

@@ -27,6 +27,12 @@ struct Player {
 const WORKER: Player = Player { name: "build", tmux: "codex-build", verb: "register-worker" };
 const MANAGER: Player = Player { name: "lead", tmux: "codex-lead", verb: "register-manager" };
 
+/// What the registration of a session proved.
+struct Known {
+    pid: i64,
+    thread: String,
+}
+
 /// Tells the whole story. The first proof that is missing ends it.
 pub(super) async fn tell(stage: &Stage) -> Result<()> {
     let mut narrator = Narrator::default();
@@ -35,20 +41,19 @@ pub(super) async fn tell(stage: &Stage) -> Result<()> {
     let worker = register(stage, &mut narrator, &WORKER).await?;
     let manager = register(stage, &mut narrator, &MANAGER).await?;
     arrange(stage, &mut narrator).await?;
+    let pids = [worker.pid, manager.pid];
     let dispatcher = watch(stage, &mut narrator).await?;
     first_turn(stage, &mut narrator).await?;
-    managers_turn(stage, &mut narrator).await?;
+    managers_turn(stage, &mut narrator, &manager.thread).await?;
     look(stage, &mut narrator).await?;
-    finish(stage, &mut narrator, &[worker, manager]).await?;
+    finish(stage, &mut narrator, &pids).await?;
     stop_watch(stage, &mut narrator, dispatcher).await?;
     Narrator::say("\nEach message arrived once, and each claim above was read from a record, not assumed.");
     Ok(())
 }
 
 async fn start(stage: &Stage, narrator: &mut Narrator) -> Result<()> {
-    narrator.step(
-        "Two agents start, each in a pane. Nothing about them is special: conveyor comes from outside.",
-    );
+    narrator.step("Two agents start, each in a pane. conveyor did not start them; it comes from outside.");
     stage.model().await?;
     if stage.cast.agent == Agent::Codex {
         // A sandboxed shell of Codex's reaches neither tmux nor the ledger: its manager acts through tools.
@@ -64,8 +69,8 @@ async fn start(stage: &Stage, narrator: &mut Narrator) -> Result<()> {
     Ok(())
 }
 
-/// Registers a session by the pane that shows it, and gives its process.
-async fn register(stage: &Stage, narrator: &mut Narrator, player: &Player) -> Result<i64> {
+/// Registers a session by the pane that shows it.
+async fn register(stage: &Stage, narrator: &mut Narrator, player: &Player) -> Result<Known> {
     narrator.step(&format!(
         "A person registers `{}` by the pane that shows it; thread and pane are proved.",
         player.name
@@ -84,7 +89,8 @@ async fn register(stage: &Stage, narrator: &mut Narrator, player: &Player) -> Re
     let word = |key: &str| known[key].as_str().unwrap_or("nothing").to_owned();
     Narrator::proved(&format!("its thread is {} (proof: {})", word("codex_session_id"), word("proof")));
     Narrator::proved(&format!("its pane is {} (proof: {})", word("pane"), word("pane_proof")));
-    known["pid"].as_i64().context("its process is not known")
+    let pid = known["pid"].as_i64().context("its process is not known")?;
+    Ok(Known { pid, thread: word("codex_session_id") })
 }
 
 async fn arrange(stage: &Stage, narrator: &mut Narrator) -> Result<()> {
@@ -116,22 +122,29 @@ async fn first_turn(stage: &Stage, narrator: &mut Narrator) -> Result<()> {
     show_delivery(stage, &told["command_id"]).await
 }
 
-async fn managers_turn(stage: &Stage, narrator: &mut Narrator) -> Result<()> {
+async fn managers_turn(stage: &Stage, narrator: &mut Narrator, thread: &str) -> Result<()> {
     narrator.step(
         "The worker's turn has ended, which wakes the manager. From here on nobody types: the manager acts.",
     );
     let woken = answered(stage, |row| row["type"] == "worker_task_complete").await?;
     show_delivery(stage, &woken["id"]).await?;
-    let by = match stage.cast.agent {
-        Agent::Codex => "the manager called the tools `cycle` and `session_nudge`",
-        Agent::Sim => "the manager ran these in its shell",
+    // Codex's manager calls tools, the simulated one runs the commands of the same names.
+    let calls = match stage.cast.agent {
+        Agent::Codex => ["cycle", "session_nudge"],
+        Agent::Sim => ["cycle demo", "session-nudge build"],
     };
-    Narrator::detail(&format!("{by}:"));
-    Narrator::command("conveyor cycle demo --brief");
-    Narrator::command(&format!("conveyor session-nudge {} '{SECOND_WISH}'", WORKER.name));
-    let wish =
-        answered(stage, |row| row["message"].as_str().is_some_and(|text| text.contains(SECOND_WISH))).await?;
+    for call in calls {
+        let proofs = proof::calls(&stage.path("codex"), thread, call)?;
+        let proof = proofs.first().with_context(|| format!("the manager never called `{call}`"))?;
+        Narrator::proved(&format!("the manager called `{call}` by itself:"));
+        Narrator::detail(&format!("{}, line {}", proof.file, proof.line));
+    }
+    let wish = answered(stage, is_managers_wish).await?;
     show_delivery(stage, &wish["id"]).await
+}
+
+fn is_managers_wish(row: &Value) -> bool {
+    row["message"].as_str().is_some_and(|text| text.contains(SECOND_WISH))
 }
 
 /// Waits until a command of the task that fits is answered, and gives its row.
@@ -161,23 +174,22 @@ async fn show_delivery(stage: &Stage, id: &Value) -> Result<()> {
     let target = row["target_session"].as_str().unwrap_or_default();
     let proofs = proof::records(&stage.path("codex"), token)?;
     ensure!(proofs.len() == 1, "the token {token} stands in {} records instead of one", proofs.len());
-    let (recorded, ended) = (after(row, "recorded_at")?, after(row, "answered_at")?);
-    Narrator::proved(&format!(
-        "[conveyor {token}] was accepted, {recorded} later it was in {target}'s record"
-    ));
-    Narrator::detail(&format!("{}, line {}:", proofs[0].file, proofs[0].line));
+    let accepted = time(row, "created_at")?;
+    let recorded = proofs[0].at.context("the record has no time")?.since(accepted).as_millis();
+    let known = time(row, "answered_at")?.since(accepted).as_millis();
+    Narrator::proved(&format!("[conveyor {token}] was accepted; {target} recorded it {recorded} ms later:"));
+    Narrator::detail(&format!("{}, line {}", proofs[0].file, proofs[0].line));
     Narrator::detail(&proofs[0].text);
-    Narrator::proved(&format!("the turn that holds it had ended {ended} after it was accepted"));
+    Narrator::proved(&format!(
+        "{known} ms after it was accepted, the turn that holds it was known to have ended"
+    ));
     Ok(())
 }
 
-/// How long after its acceptance something came of a delivery.
-fn after(row: &Value, key: &str) -> Result<String> {
-    let time = |key: &str| -> Result<Timestamp> {
-        let text = row[key].as_str().with_context(|| format!("{key} is missing: {row}"))?;
-        text.parse().map_err(|error| anyhow::anyhow!("{key}: {error}"))
-    };
-    Ok(format!("{} ms", time(key)?.since(time("created_at")?).as_millis()))
+/// A time of a delivery.
+fn time(row: &Value, key: &str) -> Result<Timestamp> {
+    let text = row[key].as_str().with_context(|| format!("{key} is missing: {row}"))?;
+    text.parse().map_err(|error| anyhow::anyhow!("{key}: {error}"))
 }
 
 async fn look(stage: &Stage, narrator: &mut Narrator) -> Result<()> {
@@ -186,11 +198,7 @@ async fn look(stage: &Stage, narrator: &mut Narrator) -> Result<()> {
     );
     stage.until("nothing is under way", async || Ok(is_quiet(stage).await?.then_some(()))).await?;
     let rows = stage.conveyor(&["commands", "--task", "demo", "--type", "session_nudge"]).await?;
-    let wishes = rows.as_array().map_or(0, |rows| {
-        rows.iter()
-            .filter(|row| row["message"].as_str().is_some_and(|text| text.contains(SECOND_WISH)))
-            .count()
-    });
+    let wishes = rows.as_array().map_or(0, |rows| rows.iter().filter(|row| is_managers_wish(row)).count());
     ensure!(wishes == 1, "the manager's wish was sent {wishes} times");
     Narrator::proved("one wish of the person's and one of the manager's, each delivered once");
     let seen = stage.conveyor(&["cycle", "demo", "--brief"]).await?;
