@@ -23,6 +23,7 @@ use crate::mcp;
 use crate::output;
 use crate::output::Chosen;
 use crate::output::Shown;
+use crate::setup;
 use crate::signals;
 
 /// Runs the program with these arguments; the first is its own name.
@@ -39,7 +40,10 @@ pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
     match matches.subcommand() {
         Some(("completions", rest)) => completions(program, rest),
         Some(("demo", rest)) => demo::run(program, rest),
+        Some(("install-skills", rest)) => setup::install_skills(program, rest),
         Some(("mcp", rest)) => mcp::run(program, rest),
+        Some(("setup", rest)) => setup::setup(program, rest),
+        Some(("uninstall", rest)) => setup::uninstall(program, rest),
         Some((name, rest)) => find(name).map_or(ExitCode::from(2), |verb| call(program, verb, rest)),
         None => ExitCode::from(2),
     }
@@ -52,7 +56,7 @@ fn program_name(arg0: Option<&OsString>) -> &'static str {
 }
 
 /// The verb that a word calls.
-fn find(word: &str) -> Option<&'static Entry> {
+pub(crate) fn find(word: &str) -> Option<&'static Entry> {
     VERBS.iter().find(|entry| entry.is_called(word))
 }
 
@@ -72,7 +76,10 @@ pub(crate) fn root(program: &'static str, only: Option<&'static Entry>) -> Comma
             .subcommands(VERBS.iter().map(subcommand))
             .subcommand(completions_command())
             .subcommand(demo::command())
-            .subcommand(mcp::command()),
+            .subcommand(setup::install_skills_command())
+            .subcommand(mcp::command())
+            .subcommand(setup::setup_command())
+            .subcommand(setup::uninstall_command()),
     }
 }
 

@@ -26,10 +26,12 @@ pub(crate) fn overview(program: &str) -> String {
     }
     let _ = write!(
         page,
-        "\nAlso:\n  {:<24} Show a manager and a worker at work, each step with its proof\n  {:<24} Serve the tools for agents over MCP; `mcp install` tells Codex of it\n  \
+        "\nAlso:\n  {:<24} Tell Codex of conveyor: the skill, the MCP server, the terminal title\n  {:<24} Undo that\n  \
+         {:<24} Put only the skill for agents into Codex's folder\n  \
+         {:<24} Show a manager and a worker at work, each step with its proof\n  {:<24} Serve the tools for agents over MCP; `mcp install` tells Codex of it\n  \
          {:<24} Print completions for a shell\n  {:<24} Print the version\n\n\
          `{program} <VERB> --help` tells what a verb does and takes. Each verb takes --json, --text and --db.\n",
-        "demo", "mcp", "completions <SHELL>", "--version"
+        "setup", "uninstall", "install-skills", "demo", "mcp", "completions <SHELL>", "--version"
     );
     page
 }

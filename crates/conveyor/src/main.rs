@@ -7,6 +7,7 @@ mod demo;
 mod help;
 mod mcp;
 mod output;
+mod setup;
 mod signals;
 
 use std::process::ExitCode;

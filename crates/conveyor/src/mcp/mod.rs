@@ -4,7 +4,7 @@
 
 mod answer;
 mod identity;
-mod install;
+pub(crate) mod install;
 mod ledgers;
 mod schema;
 mod serve;
@@ -21,7 +21,7 @@ use clap::ArgMatches;
 use clap::Command;
 
 /// The server's name in an agent's configuration, which stands in front of each tool that its model sees.
-const NAME: &str = "conveyor";
+pub(crate) const NAME: &str = "conveyor";
 
 /// The subcommand.
 pub(crate) fn command() -> Command {
@@ -40,7 +40,7 @@ pub(crate) fn command() -> Command {
 }
 
 /// Which ledger.
-fn db() -> Arg {
+pub(crate) fn db() -> Arg {
     Arg::new("db")
         .long("db")
         .visible_alias("path")

@@ -15,13 +15,13 @@ use super::entry::Entry;
 use crate::mcp::NAME;
 
 /// The program.
-pub(super) struct Codex {
+pub(crate) struct Codex {
     program: PathBuf,
 }
 
 impl Codex {
     /// The `codex` of PATH.
-    pub(super) fn find(environment: &Environment) -> Result<Self> {
+    pub(crate) fn find(environment: &Environment) -> Result<Self> {
         let program = environment.find_program("codex").ok_or_else(|| {
             Error::environment("`codex` is not on PATH").hint("install it: npm install -g @openai/codex")
         })?;
@@ -31,13 +31,13 @@ impl Codex {
     /// `codex mcp add`, which replaces an entry of the same name.
     ///
     /// Without the entry's environment, which may hold a password: a command line can be read by every user.
-    pub(super) fn add(&self, home: &Home, entry: &Entry) -> Result<()> {
+    pub(crate) fn add(&self, home: &Home, entry: &Entry) -> Result<()> {
         let words = ["mcp", "add", NAME, "--"].map(str::to_owned).into_iter();
         self.run(home, words.chain(std::iter::once(&entry.command).chain(&entry.args).cloned()))
     }
 
     /// `codex mcp remove`.
-    pub(super) fn remove(&self, home: &Home) -> Result<()> {
+    pub(crate) fn remove(&self, home: &Home) -> Result<()> {
         self.run(home, ["mcp", "remove", NAME].map(str::to_owned).into_iter())
     }
 
@@ -60,21 +60,21 @@ impl Codex {
 }
 
 /// A `CODEX_HOME`.
-pub(super) struct Home(PathBuf);
+pub(crate) struct Home(PathBuf);
 
 impl Home {
     /// This folder; it need not exist yet.
-    pub(super) fn new(path: PathBuf) -> Self {
+    pub(crate) fn new(path: PathBuf) -> Self {
         Self(path)
     }
 
     /// The folder.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
     /// Makes sure that it is there: Codex's command makes none.
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         if self.0.is_dir() {
             return Ok(());
         }
@@ -83,12 +83,12 @@ impl Home {
     }
 
     /// Codex's configuration.
-    pub(super) fn config(&self) -> PathBuf {
+    pub(crate) fn config(&self) -> PathBuf {
         self.0.join("config.toml")
     }
 
     /// The configuration's text; empty where there is none.
-    pub(super) fn read(&self) -> Result<String> {
+    pub(crate) fn read(&self) -> Result<String> {
         match std::fs::read_to_string(self.config()) {
             Ok(text) => Ok(text),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
@@ -97,7 +97,7 @@ impl Home {
     }
 
     /// Replaces the configuration at once, whole, with the rights that it has.
-    pub(super) fn write(&self, text: &str) -> Result<()> {
+    pub(crate) fn write(&self, text: &str) -> Result<()> {
         // A link into a folder of dotfiles stays a link.
         let path = self.config().canonicalize().unwrap_or_else(|_| self.config());
         let replace = || {
@@ -118,7 +118,7 @@ impl Home {
 }
 
 /// What a configuration would be after `change`, tried on a copy in a folder of its own.
-pub(super) fn rehearse(before: &str, change: impl FnOnce(&Home) -> Result<()>) -> Result<String> {
+pub(crate) fn rehearse(before: &str, change: impl FnOnce(&Home) -> Result<()>) -> Result<String> {
     let folder = tempfile::Builder::new().prefix("conveyor-codex-home").tempdir();
     let folder = folder.map_err(|error| Error::environment(format!("no temporary folder: {error}")))?;
     let copy = Home(folder.path().to_owned());

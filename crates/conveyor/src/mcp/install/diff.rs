@@ -8,7 +8,7 @@ use similar::TextDiff;
 const CONTEXT: usize = 3;
 
 /// A unified diff of a file before and after.
-pub(super) fn unified(before: &str, after: &str, path: &Path) -> String {
+pub(crate) fn unified(before: &str, after: &str, path: &Path) -> String {
     let path = path.display().to_string();
     TextDiff::from_lines(before, after)
         .unified_diff()

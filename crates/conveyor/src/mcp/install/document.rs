@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use conveyor_model::Error;
 use conveyor_model::Result;
+use toml_edit::Array;
 use toml_edit::DocumentMut;
 use toml_edit::Item;
 use toml_edit::Key;
+use toml_edit::Table;
 use toml_edit::TableLike;
 
 use super::codex::Home;
@@ -17,7 +19,7 @@ use crate::mcp::NAME;
 const SERVERS: &str = "mcp_servers";
 
 /// This server's entry.
-pub(super) fn entry(text: &str, home: &Home) -> Result<Option<Entry>> {
+pub(crate) fn entry(text: &str, home: &Home) -> Result<Option<Entry>> {
     Ok(parse(text, home)?
         .get(SERVERS)
         .and_then(|servers| servers.get(NAME))
@@ -26,7 +28,7 @@ pub(super) fn entry(text: &str, home: &Home) -> Result<Option<Entry>> {
 }
 
 /// The same text with what `wanted` holds beside its command line.
-pub(super) fn complete(text: &str, wanted: &Entry, home: &Home) -> Result<String> {
+pub(crate) fn complete(text: &str, wanted: &Entry, home: &Home) -> Result<String> {
     let mut document = parse(text, home)?;
     let table = document.get_mut(SERVERS).and_then(|servers| servers.get_mut(NAME));
     let Some(table) = table.and_then(Item::as_table_like_mut) else {
@@ -45,7 +47,46 @@ pub(super) fn complete(text: &str, wanted: &Entry, home: &Home) -> Result<String
     Ok(document.to_string())
 }
 
-fn parse(text: &str, home: &Home) -> Result<DocumentMut> {
+/// The text with this entry and nothing else changed: what is there already keeps its place and its form.
+pub(crate) fn put(text: &str, wanted: &Entry, home: &Home) -> Result<String> {
+    let mut document = parse(text, home)?;
+    let mut servers = Table::new();
+    // Without a header of its own where it holds nothing but other tables.
+    servers.set_implicit(true);
+    let servers = document.entry(SERVERS).or_insert(Item::Table(servers));
+    let table = servers
+        .as_table_like_mut()
+        .and_then(|servers| servers.entry(NAME).or_insert(Item::Table(Table::new())).as_table_like_mut());
+    let Some(table) = table else {
+        return Err(Error::environment(format!("`{SERVERS}` in {} is no table", home.config().display()))
+            .hint("mend it by hand; nothing was changed"));
+    };
+    let now = read(table);
+    if now.command != wanted.command {
+        table.insert("command", toml_edit::value(&wanted.command));
+    }
+    if now.args != wanted.args || !table.contains_key("args") {
+        table.insert("args", toml_edit::value(wanted.args.iter().collect::<Array>()));
+    }
+    for (key, item) in &wanted.others {
+        if !now.others.iter().any(|(other, old)| other.get() == key.get() && meaning(old) == meaning(item)) {
+            *table.entry_format(key).or_insert(Item::None) = item.clone();
+        }
+    }
+    if now.env != wanted.env {
+        let variables = wanted.env.iter().map(|(name, value)| (name.clone(), toml_edit::Value::from(value)));
+        table.insert("env", Item::Table(variables.collect()));
+    }
+    Ok(document.to_string())
+}
+
+/// What an item says, whatever its blanks.
+fn meaning(item: &Item) -> String {
+    item.to_string().trim().to_owned()
+}
+
+/// The text as a document.
+pub(crate) fn parse(text: &str, home: &Home) -> Result<DocumentMut> {
     text.parse().map_err(|error: toml_edit::TomlError| {
         let line = error.message().lines().next().unwrap_or_default().to_owned();
         Error::environment(format!("{} is no valid TOML: {line}", home.config().display()))

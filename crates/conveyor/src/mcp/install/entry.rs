@@ -17,27 +17,27 @@ const HANDED_ON: [&str; 3] = ["CONVEYOR_DATABASE_URL", "TMUX_TMPDIR", "XDG_STATE
 
 /// An entry `[mcp_servers.conveyor]`.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     /// The program.
-    pub(super) command: String,
+    pub(crate) command: String,
     /// Its arguments.
-    pub(super) args: Vec<String>,
+    pub(crate) args: Vec<String>,
     /// Its environment, beside what Codex hands on.
-    pub(super) env: BTreeMap<String, String>,
+    pub(crate) env: BTreeMap<String, String>,
     /// All other keys, as they are written, with the comments that lead them.
-    pub(super) others: Vec<(Key, Item)>,
+    pub(crate) others: Vec<(Key, Item)>,
 }
 
 impl Entry {
     /// An entry with nothing that Codex's own command could not write.
-    pub(super) fn new(command: &Path, args: Vec<String>, env: BTreeMap<String, String>) -> Self {
+    pub(crate) fn new(command: &Path, args: Vec<String>, env: BTreeMap<String, String>) -> Self {
         let command = command.to_string_lossy().into_owned();
         Self { command, args, env, others: Vec::new() }
     }
 
     /// This entry in the place of an earlier one of ours, whose settings, variables and ledger stay unless this one names
     /// others.
-    pub(super) fn over(mut self, old: Option<&Self>, approve: bool) -> Self {
+    pub(crate) fn over(mut self, old: Option<&Self>, approve: bool) -> Self {
         if let Some(old) = old {
             let env = std::mem::take(&mut self.env);
             self.env = old.env.clone();
@@ -55,24 +55,24 @@ impl Entry {
     }
 
     /// Whether it starts this program's server, in whatever version and from whatever place.
-    pub(super) fn is_ours(&self) -> bool {
+    pub(crate) fn is_ours(&self) -> bool {
         let base = Path::new(&self.command).file_name().and_then(|name| name.to_str());
         matches!(base, Some("conveyor" | "workerctl")) && self.args.first().is_some_and(|word| word == "mcp")
     }
 
     /// Keys that install never wrote.
-    pub(super) fn set_by_others(&self) -> Vec<String> {
+    pub(crate) fn set_by_others(&self) -> Vec<String> {
         let foreign = |(name, item): &&(Key, Item)| name != APPROVAL || item.as_str() != Some(APPROVE);
         self.others.iter().filter(foreign).map(|(name, _)| name.get().to_owned()).collect()
     }
 
     /// Whether it lets sessions call every tool without asking.
-    pub(super) fn approves(&self) -> bool {
+    pub(crate) fn approves(&self) -> bool {
         self.others.iter().any(|(name, item)| name == APPROVAL && item.as_str() == Some(APPROVE))
     }
 
     /// The command line that it starts.
-    pub(super) fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         let words: Vec<&str> = std::iter::once(&self.command).chain(&self.args).map(String::as_str).collect();
         conveyor_engine::plane::quote(&words)
     }
@@ -92,7 +92,7 @@ impl PartialEq for Entry {
 }
 
 /// The variables that the server needs to see what this process sees.
-pub(super) fn environment(environment: &Environment, codex_home: &Path) -> BTreeMap<String, String> {
+pub(crate) fn environment(environment: &Environment, codex_home: &Path) -> BTreeMap<String, String> {
     let handed_on = HANDED_ON.iter().filter_map(|&name| Some((name, environment.variable(name)?.to_owned())));
     let usual = environment.home().ok().map(|home| home.join(".codex"));
     // A server is not told for which folder it runs.

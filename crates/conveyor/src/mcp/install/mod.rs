@@ -1,11 +1,11 @@
 //! `mcp install` and `mcp uninstall`: Codex is told of the server, or is told to forget it, by Codex's own command, after
 //! the change was shown.
 
-mod codex;
-mod consent;
-mod diff;
-mod document;
-mod entry;
+pub(crate) mod codex;
+pub(crate) mod consent;
+pub(crate) mod diff;
+pub(crate) mod document;
+pub(crate) mod entry;
 mod report;
 
 use std::path::PathBuf;
@@ -21,7 +21,6 @@ use codex::rehearse;
 use consent::Consent;
 use conveyor_engine::Environment;
 use conveyor_engine::locate;
-use conveyor_engine::plane::quote;
 use conveyor_engine::verb::Form;
 use conveyor_model::Error;
 use conveyor_model::Result;
@@ -147,12 +146,7 @@ impl Call<'_> {
         Consent { given: self.matches.get_flag("yes"), form: self.shown }.ask(
             &change.diff,
             &home.config(),
-            || {
-                let words: Vec<String> = std::env::args().skip(1).chain(["--yes".to_owned()]).collect();
-                let words: Vec<&str> =
-                    std::iter::once(self.program).chain(words.iter().map(String::as_str)).collect();
-                quote(&words)
-            },
+            self.program,
         )?;
         let path = home.config().display().to_string();
         if home.read()? != change.before {
@@ -186,7 +180,8 @@ fn add(call: &Call) -> Result<Report> {
         return Err(taken(foreign, &home));
     }
     let approve = call.matches.get_flag("approve-tools");
-    let wanted = wanted(call, &home)?.over(old.as_ref(), approve);
+    let db = call.matches.get_one::<String>("db").map(String::as_str);
+    let wanted = wanted(&call.environment, db, &home)?.over(old.as_ref(), approve);
     if old.as_ref() == Some(&wanted) {
         return Ok(Report::unchanged(&home, true, &wanted));
     }
@@ -220,10 +215,9 @@ fn put(codex: &Codex, home: &Home, wanted: &Entry) -> Result<()> {
 }
 
 /// The entry as this program wants it.
-fn wanted(call: &Call, home: &Home) -> Result<Entry> {
-    let environment = &call.environment;
+pub(crate) fn wanted(environment: &Environment, db: Option<&str>, home: &Home) -> Result<Entry> {
     let mut args = vec![GROUP.to_owned()];
-    if let Some(db) = call.matches.get_one::<String>("db") {
+    if let Some(db) = db {
         args.extend(["--db".to_owned(), ledger(environment, db)?]);
     }
     Ok(Entry::new(&executable(environment), args, entry::environment(environment, home.path())))
@@ -240,7 +234,7 @@ fn ledger(environment: &Environment, db: &str) -> Result<String> {
 }
 
 /// A diff without the password of the ledger's address that the entry's environment may hold.
-fn without_password(diff: &str, entry: &Entry, environment: &Environment) -> String {
+pub(crate) fn without_password(diff: &str, entry: &Entry, environment: &Environment) -> String {
     let url = entry.env.get("CONVEYOR_DATABASE_URL");
     let shown = url.and_then(|url| Some((url, locate::ledger(environment, None, Some(url)).ok()?.location)));
     shown.map_or_else(|| diff.to_owned(), |(url, location)| diff.replace(url, &location.to_string()))
@@ -255,7 +249,7 @@ fn executable(environment: &Environment) -> PathBuf {
 }
 
 /// The name is in use for something else.
-fn taken(entry: &Entry, home: &Home) -> Error {
+pub(crate) fn taken(entry: &Entry, home: &Home) -> Error {
     Error::conflict(format!(
         "the entry `{NAME}` in {} starts `{}`, which is not this program",
         home.config().display(),
