@@ -1,6 +1,7 @@
 //! The verbs of conveyor and what they stand on: one file a verb, named as the user types it, and [`Plane`], the
 //! context that every verb gets.
 
+pub mod acknowledge;
 mod adopt;
 mod attention;
 pub mod binding;
@@ -19,11 +20,15 @@ pub mod listing;
 pub mod locate;
 pub mod manager_context;
 pub mod message;
+pub mod object;
 pub mod plane;
+mod receipt;
 pub mod registration;
 pub mod resolve;
 pub mod shadow;
+mod speaker;
 pub mod start;
+mod statement;
 pub mod stop;
 pub mod table;
 #[cfg(test)]

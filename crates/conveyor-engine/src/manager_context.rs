@@ -112,8 +112,14 @@ pub struct AckView {
 }
 
 impl AckView {
-    fn of(ack: Acknowledgement, binding: &Binding, config: Option<&ManagerConfig>) -> Self {
-        let current = ack.binding_id.as_ref() == Some(&binding.id)
+    /// The acknowledgement as it counts under the active binding, if there is one, and the configuration of now.
+    pub(crate) fn of(
+        ack: Acknowledgement,
+        binding: Option<&BindingId>,
+        config: Option<&ManagerConfig>,
+    ) -> Self {
+        let current = binding.is_some()
+            && ack.binding_id.as_ref() == binding
             && ack.manager_config_revision == config.map(|config| config.revision);
         Self {
             id: ack.id,
@@ -261,7 +267,8 @@ pub async fn policy(db: &mut Db, binding: &Binding) -> Result<Policy> {
     let config = configs::get(db, task).await?;
     let worker = acknowledgements::latest(db, task, Role::Worker).await?;
     let manager = acknowledgements::latest(db, task, Role::Manager).await?;
-    let view = |ack: Option<Acknowledgement>| ack.map(|ack| AckView::of(ack, binding, config.as_ref()));
+    let view =
+        |ack: Option<Acknowledgement>| ack.map(|ack| AckView::of(ack, Some(&binding.id), config.as_ref()));
     Ok(Policy { worker_ack: view(worker), manager_ack: view(manager), config })
 }
 
@@ -270,23 +277,42 @@ impl Policy {
     ///
     /// Errors: refused, with the sides that have not.
     pub fn check_acks(&self, plane: &Plane, task: &Task) -> Result<()> {
-        if !self.config.as_ref().is_some_and(|config| config.require_acks) {
+        if !self.requires_acks() {
             return Ok(());
         }
-        let lacks = |ack: &Option<AckView>| !ack.as_ref().is_some_and(|ack| ack.current);
-        let missing: Vec<&str> = [("worker", lacks(&self.worker_ack)), ("manager", lacks(&self.manager_ack))]
-            .into_iter()
-            .filter_map(|(role, lacks)| lacks.then_some(role))
-            .collect();
-        let Some(first) = missing.first() else { return Ok(()) };
-        let verb = format!("{first}-ack");
+        let lacking = self.lacking();
+        if lacking.is_empty() {
+            return Ok(());
+        }
+        let missing: Vec<&str> = lacking.iter().map(|role| role.as_str()).collect();
+        let hints: Vec<String> = lacking.iter().map(|role| ack_command(plane, task, *role)).collect();
         Err(Error::refused(format!(
             "the task `{}` requires acknowledgements of this binding and configuration, and {} did not give any",
             task.name,
             missing.join(" and ")
         ))
-        .hint(format!("{} < ack.json", plane.command(&[&verb, task.name.as_str(), "--from-stdin"]))))
+        .hint(hints.join("\n")))
     }
+
+    /// Whether the configuration wants both sides to acknowledge it.
+    pub fn requires_acks(&self) -> bool {
+        self.config.as_ref().is_some_and(|config| config.require_acks)
+    }
+
+    /// The sides that have not acknowledged this binding and configuration.
+    pub fn lacking(&self) -> Vec<Role> {
+        [(Role::Worker, &self.worker_ack), (Role::Manager, &self.manager_ack)]
+            .into_iter()
+            .filter(|(_, ack)| !ack.as_ref().is_some_and(|ack| ack.current))
+            .map(|(role, _)| role)
+            .collect()
+    }
+}
+
+/// The command with which a side acknowledges.
+pub(crate) fn ack_command(plane: &Plane, task: &Task, role: Role) -> String {
+    let verb = format!("{}-ack", role.as_str());
+    format!("{} < ack.json", plane.command(&[&verb, task.name.as_str(), "--from-stdin"]))
 }
 
 /// The latest handoff of a task.

@@ -29,6 +29,8 @@ pub enum Group {
     Start,
     /// Reach an agent.
     Act,
+    /// Agree on what counts, and judge it.
+    Judge,
     /// Carry messages.
     Carry,
     /// Find out what is wrong.
@@ -37,8 +39,8 @@ pub enum Group {
 
 impl Group {
     /// All groups in the order of the help.
-    pub const ALL: [Self; 6] =
-        [Self::Look, Self::Arrange, Self::Start, Self::Act, Self::Carry, Self::Diagnose];
+    pub const ALL: [Self; 7] =
+        [Self::Look, Self::Arrange, Self::Start, Self::Act, Self::Judge, Self::Carry, Self::Diagnose];
 
     /// The heading.
     pub const fn heading(self) -> &'static str {
@@ -47,6 +49,7 @@ impl Group {
             Self::Arrange => "Say who is there and what is wanted",
             Self::Start => "Start and finish",
             Self::Act => "Reach an agent",
+            Self::Judge => "Agree and judge",
             Self::Carry => "Carry messages",
             Self::Diagnose => "Find out what is wrong",
         }

@@ -3,6 +3,7 @@
 //! Everything that decides something lives here as a total function, and is tested here first. The words used are
 //! defined in this crate's `README.md`.
 
+pub mod acknowledgement;
 pub mod audit;
 pub mod delivery;
 pub mod error;

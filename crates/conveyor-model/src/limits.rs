@@ -148,3 +148,15 @@ pub const LAST_WORDS: Duration = Duration::from_secs(30);
 /// How long whoever stops a session waits for a dispatcher that was faster. A stop has limits of its own: the turn's end,
 /// the program's, that of its children.
 pub const STOP_ENDS: Duration = Duration::from_secs(30);
+
+/// Longest JSON object that a caller may hand over, in bytes: an acknowledgement or a handoff is some hundred words.
+pub const OBJECT_BYTES: usize = 64 * 1024;
+
+/// Longest text of a handoff, a decision or a report, in bytes. It is shown whole by `cycle`.
+pub const STATEMENT_BYTES: usize = 16 * 1024;
+
+/// Steps, questions or other lines that one statement lists at most.
+pub const STATEMENT_LINES: usize = 100;
+
+/// Characters of somebody's words that a sentence of the audit chain quotes; the row that it tells of has them whole.
+pub const TOLD_CHARS: usize = 200;

@@ -12,6 +12,7 @@ use crate::cell::table;
 use crate::cell::words;
 use crate::db::Db;
 use crate::filter::Filter;
+use crate::sessions::Role;
 use crate::tx::AuditRow;
 use crate::tx::Counter;
 use crate::tx::Tx;
@@ -74,6 +75,14 @@ impl Binding {
             start_turn_id: None,
             created_at: now,
             ended_at: None,
+        }
+    }
+
+    /// The session of one side.
+    pub const fn side(&self, role: Role) -> &SessionId {
+        match role {
+            Role::Manager => &self.manager_session_id,
+            Role::Worker => &self.worker_session_id,
         }
     }
 }

@@ -30,6 +30,7 @@ pub mod handoffs;
 pub mod interrupts;
 mod ledger;
 mod location;
+pub mod receipts;
 pub mod runs;
 mod schema;
 pub mod sessions;

@@ -199,6 +199,8 @@ pub enum Counter {
     Follow,
     /// `handoffs.id`
     Handoff,
+    /// `receipts.id`
+    Receipt,
     /// `runs.number`
     Run,
     /// `sessions.number`
@@ -228,6 +230,7 @@ impl Counter {
             Self::Event => "event",
             Self::Follow => "follow",
             Self::Handoff => "handoff",
+            Self::Receipt => "receipt",
             Self::Run => "run",
             Self::Session => "session",
             Self::Span => "span",

@@ -399,8 +399,13 @@ pub(crate) async fn a_later_migration_runs_once(place: &Place) {
     let ledger = place.open().await.unwrap();
     commit_one(&ledger, "kept").await;
     drop(ledger);
-    conveyor_store::testing::upgrade(place, 2, "CREATE TABLE extra (id IDENTITY, note TEXT);").await.unwrap();
-    conveyor_store::testing::upgrade(place, 2, "CREATE TABLE extra (id IDENTITY, note TEXT);").await.unwrap();
+    let next = SCHEMA_VERSION + 1;
+    conveyor_store::testing::upgrade(place, next, "CREATE TABLE extra (id IDENTITY, note TEXT);")
+        .await
+        .unwrap();
+    conveyor_store::testing::upgrade(place, next, "CREATE TABLE extra (id IDENTITY, note TEXT);")
+        .await
+        .unwrap();
     conveyor_store::testing::run(place, "INSERT INTO extra (id, note) VALUES (1, 'x')").await.unwrap();
     for mode in [Mode::Read, Mode::Write] {
         let newer = Ledger::open(place.location(), mode, Arc::new(SystemClock), Arc::new(OpenGate)).await;
@@ -413,12 +418,16 @@ pub(crate) async fn a_later_migration_runs_once(place: &Place) {
     if let Some(folder) = place.folder() {
         let copies = std::fs::read_dir(folder).unwrap().flatten().filter(|file| {
             let name = file.file_name().to_string_lossy().into_owned();
-            name.starts_with("ledger.db.v1-") && file.metadata().unwrap().len() > 0
+            name.starts_with(&format!("ledger.db.v{SCHEMA_VERSION}-")) && file.metadata().unwrap().len() > 0
         });
         assert_eq!(copies.count(), 1, "the file was copied before it was changed");
     }
-    let broken =
-        conveyor_store::testing::upgrade(place, 3, "CREATE TABLE more (id IDENTITY); CREATE nonsense;").await;
+    let broken = conveyor_store::testing::upgrade(
+        place,
+        next + 1,
+        "CREATE TABLE more (id IDENTITY); CREATE nonsense;",
+    )
+    .await;
     assert!(broken.is_err());
     let again = conveyor_store::testing::run(place, "SELECT id FROM more").await;
     assert!(again.is_err(), "a migration is done wholly or not at all");

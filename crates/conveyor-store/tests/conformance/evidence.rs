@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use conveyor_model::ErrorKind;
+use conveyor_model::delivery::Transport;
+use conveyor_model::ids::DeliveryId;
 use conveyor_model::ids::RunId;
 use conveyor_store::OpenGate;
 use conveyor_store::acknowledgements;
@@ -25,11 +27,16 @@ use conveyor_store::cycles::SpanState;
 use conveyor_store::decisions;
 use conveyor_store::decisions::Decision;
 use conveyor_store::decisions::DecisionKind;
+use conveyor_store::deliveries;
+use conveyor_store::deliveries::NewDelivery;
 use conveyor_store::dispatchers;
 use conveyor_store::dispatchers::Dispatcher;
 use conveyor_store::divergences;
 use conveyor_store::handoffs;
 use conveyor_store::handoffs::Handoff;
+use conveyor_store::receipts;
+use conveyor_store::receipts::Receipt;
+use conveyor_store::receipts::ReceiptStatus;
 use conveyor_store::runs;
 use conveyor_store::runs::Run;
 use conveyor_store::runs::RunStatus;
@@ -383,4 +390,37 @@ pub(crate) async fn dispatchers_are_replaced_by_id(place: &Place) {
     assert!(now.heartbeat_at > second.heartbeat_at);
     assert_eq!(dispatchers::list(&mut db, Some(&w.binding.id)).await.unwrap(), [now.clone()]);
     assert_eq!(dispatchers::list(&mut db, None).await.unwrap(), [now]);
+}
+
+pub(crate) async fn receipts_are_kept_in_order(place: &Place) {
+    let ledger = place.open().await.unwrap();
+    let w = world(&ledger).await;
+    let mut tx = begin(&ledger).await;
+    let id = DeliveryId::new(tx.clock().uuid_v7());
+    let mut new =
+        NewDelivery::new(id, "7Q4K2MZ0AB".to_owned(), "notify_manager", Transport::Pull, "host".to_owned());
+    new.task = Some(w.task.id.clone());
+    let delivery = deliveries::insert(&mut tx, new, told()).await.unwrap().delivery;
+    assert_eq!(receipts::latest(&mut tx, &delivery.id).await.unwrap(), None);
+    let mut kept = Vec::new();
+    for (role, status) in [(Role::Manager, ReceiptStatus::Received), (Role::Manager, ReceiptStatus::Blocked)]
+    {
+        let receipt = Receipt {
+            id: 0,
+            delivery_id: delivery.id.clone(),
+            notification_id: delivery.number,
+            task_id: w.task.id.clone(),
+            binding_id: Some(w.binding.id.clone()),
+            role,
+            status,
+            payload_json: json!({ "n": kept.len() }),
+            correlation_id: None,
+            created_at: tx.now(),
+        };
+        kept.push(receipts::insert(&mut tx, receipt, told()).await.unwrap().0);
+    }
+    tx.commit().await.unwrap();
+    let mut db = ledger.read().await.unwrap();
+    assert_eq!(receipts::list(&mut db, &delivery.id).await.unwrap(), kept);
+    assert_eq!(receipts::latest(&mut db, &delivery.id).await.unwrap(), kept.pop());
 }

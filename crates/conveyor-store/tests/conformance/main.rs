@@ -70,6 +70,7 @@ suite![
     evidence::dispatchers_are_replaced_by_id,
     evidence::divergences_are_counted_in_runs,
     evidence::handoffs_and_decisions_are_appended,
+    evidence::receipts_are_kept_in_order,
     evidence::runs_end_once,
     evidence::telemetry_is_searched_counted_and_pruned,
     observation::a_line_is_stored_once_by_two_ingesters,

@@ -3,7 +3,7 @@
 use conveyor_model::Error;
 use conveyor_model::Result;
 use conveyor_store::Db;
-use conveyor_store::acknowledgements;
+use conveyor_store::configs;
 use conveyor_store::criteria;
 use conveyor_store::criteria::CriterionStatus;
 use conveyor_store::sessions::Role;
@@ -14,6 +14,8 @@ use std::collections::BTreeMap;
 use super::FinishTaskRequest;
 use super::Pair;
 use crate::Plane;
+use crate::manager_context;
+use crate::manager_context::AckView;
 
 /// The audit of criteria.
 #[derive(Serialize, JsonSchema, Debug)]
@@ -40,15 +42,15 @@ pub struct OpenCriterion {
 /// The audit of acknowledgements.
 #[derive(Serialize, JsonSchema, Debug)]
 pub struct AckAudit {
-    /// The manager's latest for this binding.
+    /// The manager's latest, where it counts.
     pub manager_ack_id: Option<i64>,
-    /// The worker's latest for this binding.
+    /// The worker's latest, where it counts.
     pub worker_ack_id: Option<i64>,
-    /// Who has not acknowledged.
+    /// Who has not acknowledged this binding and configuration.
     pub missing: Vec<Role>,
     /// Nobody is missing.
     pub ok: bool,
-    /// As it was asked.
+    /// As it was asked, or as the task's configuration has it.
     pub require_acks: bool,
 }
 
@@ -88,12 +90,13 @@ pub(super) async fn look(
             plane.command(&["criteria", task, "--satisfy", &id, "--evidence-json", "<what proves it>"])
         }));
     }
-    if request.require_acks && !audits.acks.ok {
+    if audits.acks.require_acks && !audits.acks.ok {
         let roles: Vec<&str> = audits.acks.missing.iter().map(|role| role.as_str()).collect();
-        audits.missing.push(format!("no acknowledgement of the {}", roles.join(" and of the ")));
-        audits
-            .commands
-            .extend(roles.iter().map(|role| plane.command(&[&format!("{role}-ack"), task, "--from-stdin"])));
+        audits.missing.push(format!("no current acknowledgement of the {}", roles.join(" and of the ")));
+        let commands = audits.acks.missing.iter();
+        let commands: Vec<String> =
+            commands.map(|role| manager_context::ack_command(plane, &pair.task, *role)).collect();
+        audits.commands.extend(commands);
     }
     Ok(audits)
 }
@@ -117,21 +120,26 @@ async fn criteria_audit(db: &mut Db, request: &FinishTaskRequest, pair: &Pair) -
     })
 }
 
-/// Only what was acknowledged under this binding counts: another pair's word is not this one's.
+/// Only what was acknowledged under this binding and this configuration counts: another pair's word is not this one's.
 async fn ack_audit(db: &mut Db, request: &FinishTaskRequest, pair: &Pair) -> Result<AckAudit> {
-    let mut ids = BTreeMap::new();
-    for role in [Role::Manager, Role::Worker] {
-        let latest = acknowledgements::latest(db, &pair.task.id, role).await?;
-        let binding = pair.binding.as_ref().map(|binding| &binding.id);
-        let counts = latest.filter(|ack| binding.is_some() && ack.binding_id.as_ref() == binding);
-        ids.insert(role, counts.map(|ack| ack.id));
-    }
-    let missing: Vec<Role> = ids.iter().filter(|(_, id)| id.is_none()).map(|(role, _)| *role).collect();
+    let Some(binding) = &pair.binding else {
+        let config = configs::get(db, &pair.task.id).await?;
+        return Ok(AckAudit {
+            manager_ack_id: None,
+            worker_ack_id: None,
+            missing: vec![Role::Worker, Role::Manager],
+            ok: false,
+            require_acks: request.require_acks || config.is_some_and(|config| config.require_acks),
+        });
+    };
+    let policy = manager_context::policy(db, binding).await?;
+    let id = |ack: &Option<AckView>| ack.as_ref().filter(|ack| ack.current).map(|ack| ack.id);
+    let missing = policy.lacking();
     Ok(AckAudit {
-        manager_ack_id: ids[&Role::Manager],
-        worker_ack_id: ids[&Role::Worker],
+        manager_ack_id: id(&policy.manager_ack),
+        worker_ack_id: id(&policy.worker_ack),
         ok: missing.is_empty(),
         missing,
-        require_acks: request.require_acks,
+        require_acks: request.require_acks || policy.requires_acks(),
     })
 }

@@ -1,0 +1,74 @@
+//! `manager-ack`: what a task's manager says it has understood.
+
+use clap::Args;
+use conveyor_model::Result;
+use conveyor_store::sessions::Role;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::Plane;
+use crate::acknowledge;
+use crate::acknowledge::AckReport;
+use crate::acknowledge::Asked;
+use crate::object::JsonObject;
+use crate::verb::Effect;
+use crate::verb::Group;
+use crate::verb::Request;
+use crate::verb::Verb;
+
+/// Record or show what a task's manager has understood
+///
+/// Without `--from-stdin` and `--payload-json`, shows the latest acknowledgement, or null. With one of them, records a
+/// JSON object whose keys are `goal_restatement`, `proposed_criteria`, `expected_tools`, `open_questions` and
+/// `ready_to_start`. It counts (`current`) until the task is bound anew or its configuration changes. Only the manager
+/// itself, or a person, can record it.
+#[derive(Args, Serialize, Deserialize, JsonSchema, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct ManagerAckRequest {
+    /// The task, by name or id
+    pub task: String,
+    /// Record the JSON object on standard input (on a command line only)
+    #[arg(long)]
+    #[serde(default)]
+    pub from_stdin: bool,
+    /// Record this JSON object
+    #[arg(long, value_name = "OBJECT")]
+    pub payload_json: Option<JsonObject>,
+    /// What ties it to other rows
+    #[arg(long, value_name = "ID")]
+    pub correlation_id: Option<String>,
+}
+
+impl ManagerAckRequest {
+    fn asked(&self) -> Asked {
+        Asked {
+            task: self.task.clone(),
+            from_stdin: self.from_stdin,
+            payload: self.payload_json.clone(),
+            correlation_id: self.correlation_id.clone(),
+        }
+    }
+}
+
+impl Request for ManagerAckRequest {
+    fn check(&self) -> Result<()> {
+        self.asked().check()
+    }
+}
+
+/// The verb.
+pub struct ManagerAck;
+
+impl Verb for ManagerAck {
+    const NAME: &'static str = "manager-ack";
+    const GROUP: Group = Group::Judge;
+    const EFFECT: Effect = Effect::Writes;
+    const LEAST: &'static [&'static str] = &["task-1"];
+    type Request = ManagerAckRequest;
+    type Report = AckReport;
+
+    async fn run(plane: &Plane, request: ManagerAckRequest) -> Result<AckReport> {
+        acknowledge::run(plane, Role::Manager, request.asked()).await
+    }
+}
