@@ -9,12 +9,17 @@ use std::time::Duration;
 
 use conveyor_sim::codex;
 use conveyor_sim::codex::Flavour;
+use conveyor_sim::directive::Step;
 use conveyor_sim::provider::Provider;
+use conveyor_sim::provider::Rule;
 use conveyor_sim::tmux::Server;
 use conveyor_sim::tmux::poll;
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_mins(1);
+
+/// How the message begins that tells a manager of its worker's turn.
+const TOLD: &str = "Worker w ended a turn";
 
 /// A home, a ledger, a tmux server and a model of its own.
 struct Place {
@@ -82,8 +87,7 @@ impl Place {
     }
 }
 
-fn started_supervised_and_stopped(flavour: Flavour) {
-    let place = Place::new();
+fn pair(place: &Place, flavour: Flavour) -> Value {
     let program = flavour.program().unwrap().canonicalize().unwrap();
     let (program, work) = (program.display().to_string(), place.work().display().to_string());
     let (code, pair) = place.conveyor(&[
@@ -108,17 +112,26 @@ fn started_supervised_and_stopped(flavour: Flavour) {
         "dispatch-pair",
     ]);
     assert_eq!(code, 0, "{pair:#}");
+    pair
+}
+
+/// Waits until the model answers the manager's message about its worker's turn.
+fn manager_is_told(place: &Place) {
+    let told = place.provider.wait_for(LIMIT, |one| one.user_text.contains(TOLD));
+    assert!(told.is_some(), "the manager was not told of its worker's turn: {:#?}", place.user_texts());
+}
+
+fn started_supervised_and_stopped(flavour: Flavour) {
+    let place = Place::new();
+    let pair = pair(&place, flavour);
     let texts = place.user_texts();
     assert!(texts.iter().any(|text| text.contains("> Begin with the smallest step.")), "{texts:?}");
     assert!(texts.iter().any(|text| text.contains("You are the manager session `m`")), "{texts:?}");
     assert_eq!(pair["dispatch"]["started"], true, "{pair:#}");
+    manager_is_told(&place);
     let told = |text: &String| text.contains("Worker w ended a turn (completed) on task t.");
     let routed = poll(LIMIT, || Ok(place.user_texts().iter().any(told).then_some(())));
-    assert!(
-        routed.unwrap().is_some(),
-        "the manager was not told of its worker's turn: {:#?}",
-        place.user_texts()
-    );
+    assert!(routed.unwrap().is_some(), "it is in the manager's rollout: {:#?}", place.user_texts());
 
     let pids: Vec<i64> =
         ["worker", "manager"].iter().map(|role| pair[role]["pid"].as_i64().unwrap()).collect();
@@ -134,6 +147,40 @@ fn started_supervised_and_stopped(flavour: Flavour) {
     let dispatcher = format!("/proc/{}", pair["dispatch"]["pid"]);
     let ended = poll(LIMIT, || Ok((!Path::new(&dispatcher).exists()).then_some(())));
     assert!(ended.unwrap().is_some(), "the dispatcher ends with the last binding");
+}
+
+/// Stops a manager whose model has not begun to answer.
+fn stopped_in_its_turn(flavour: Flavour, draft: Option<&str>) -> Value {
+    let place = Place::new();
+    place.provider.rule(Rule::new(TOLD, vec![Step::Delay(LIMIT * 3), Step::Say("late".to_owned())]));
+    let pair = pair(&place, flavour);
+    manager_is_told(&place);
+    if let Some(draft) = draft {
+        let pane = pair["manager"]["tmux_session"].as_str().unwrap();
+        place.tmux.run(["send-keys", "-t", &format!("={pane}:"), "-l", draft]).unwrap();
+    }
+    let (code, finish) = place.conveyor(&["finish-task", "t", "--stop-manager", "--reason", "done"]);
+    assert_eq!(code, 0, "{finish:#}");
+    assert_eq!(finish["stops"][0]["state"], "stopped", "{finish:#}");
+    assert_eq!(finish["stops"][0]["interrupted"], true, "{finish:#}");
+    let submitted = draft.is_some_and(|draft| place.user_texts().iter().any(|text| text.contains(draft)));
+    assert!(!submitted, "a person's draft was submitted: {:#?}", place.user_texts());
+    finish["stops"][0]["how"].clone()
+}
+
+#[test]
+fn a_manager_whose_interrupt_gives_our_text_back_is_quit_and_not_killed_0_144() {
+    assert_eq!(stopped_in_its_turn(Flavour::V144, None), "quit");
+}
+
+#[test]
+fn a_manager_that_is_interrupted_before_it_answers_is_quit_0_169() {
+    assert_eq!(stopped_in_its_turn(Flavour::Embedded, None), "quit");
+}
+
+#[test]
+fn a_draft_beside_our_text_is_neither_deleted_nor_submitted_by_a_stop_0_144() {
+    assert_eq!(stopped_in_its_turn(Flavour::V144, Some("my own words")), "killed");
 }
 
 #[test]

@@ -14,9 +14,12 @@ use conveyor_model::delivery::Stage;
 use conveyor_model::delivery::Wait;
 use conveyor_model::ids::DeliveryId;
 use conveyor_model::limits;
+use conveyor_model::pane::OwnText;
 use conveyor_store::AuditRow;
 use conveyor_store::deliveries;
 use conveyor_store::deliveries::Delivery;
+use conveyor_store::deliveries::Wanted;
+use conveyor_store::sessions::Session;
 
 use self::attempt::Attempt;
 pub use self::attempt::words;
@@ -173,6 +176,15 @@ async fn pass_gate(plane: &Plane, delivery: &Delivery, holder: &Holder) -> Resul
     }
     tx.commit().await?;
     Ok(false)
+}
+
+/// The texts of ours that may lie unsent in a session's composer: those that were typed into it lately, also the recorded
+/// ones, as an interrupt may give them back.
+pub(crate) async fn own_texts(plane: &Plane, session: &Session) -> Result<Vec<OwnText>> {
+    let wanted = Wanted { target: Some(session.id.clone()), newest_first: true, ..Wanted::default() };
+    let ledger = plane.ledger().await?;
+    let lately = deliveries::list(&mut *ledger.read().await?, &wanted, limits::LIST_ROWS).await?;
+    Ok(lately.iter().filter(|typed| typed.wire_digest.is_some()).map(look::own_text).collect())
 }
 
 async fn get(plane: &Plane, id: &DeliveryId) -> Result<Delivery> {

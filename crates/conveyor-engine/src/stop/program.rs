@@ -15,6 +15,7 @@ use conveyor_mux::Pin;
 use conveyor_store::sessions::Session;
 
 use crate::Plane;
+use crate::deliver;
 
 /// What makes Codex quit. The blank closes the list of commands, so that Tab submits instead of completing (measured).
 const QUIT: &str = "/quit ";
@@ -43,7 +44,7 @@ pub(super) fn of(session: &Session, pin: &Pin) -> Vec<ProcessId> {
 /// not end.
 pub(super) async fn quit(plane: &Plane, session: &Session, pin: &Pin, all: &[ProcessId]) -> Result<bool> {
     let lock = PaneLock::acquire(&plane.state_dir()?.join("locks"), pin, limits::PANE_LOCK).await?;
-    let typed = type_quit(plane, pin).await?;
+    let typed = type_quit(plane, session, pin).await?;
     drop(lock);
     if !typed {
         return Ok(false);
@@ -63,24 +64,81 @@ pub(super) async fn quit(plane: &Plane, session: &Session, pin: &Pin, all: &[Pro
 }
 
 /// Pastes the command into an empty composer, and submits it when the composer shows nothing else.
-async fn type_quit(plane: &Plane, pin: &Pin) -> Result<bool> {
-    let seen = pane::classify(&plane.mux.capture(pin).await?);
-    if !seen.is_ready_for_paste() || seen.kind.is_running() {
-        return Ok(false);
+///
+/// An agent that was interrupted before it had begun to answer gives the text back to the composer (measured on 0.144),
+/// and texts that were queued (measured on 0.169). They are deleted where they are conveyor's own and alone there; what a
+/// person wrote is not touched, and the program is then not quit by its own command.
+async fn type_quit(plane: &Plane, session: &Session, pin: &Pin) -> Result<bool> {
+    let mut patience = plane.clock.now().plus(limits::PASTE_SHOWN);
+    let own = deliver::own_texts(plane, session).await?;
+    let mut is_typed = false;
+    while plane.clock.now() < patience {
+        let seen = pane::classify(&plane.mux.capture(pin).await?);
+        if matches!(&seen.composer, Composer::Draft(text) if is_typed && text.trim() == QUIT.trim()) {
+            return Ok(plane.mux.press(pin, Key::Tab).await? == Acted::Done);
+        }
+        let takes_text = seen.kind.takes_input() && !seen.kind.is_running() && !seen.popup && !seen.in_mode;
+        if takes_text && without_quit(&seen.composer, is_typed).is_only_ours(&own) {
+            if !delete(plane, pin, seen.composer).await? {
+                return Ok(false);
+            }
+            (is_typed, patience) = (false, plane.clock.now().plus(limits::PASTE_SHOWN));
+            continue;
+        }
+        if takes_text && !is_typed && seen.composer == Composer::Empty {
+            if !paste(plane, pin).await? {
+                return Ok(false);
+            }
+            (is_typed, patience) = (true, plane.clock.now().plus(limits::PASTE_SHOWN));
+        }
+        plane.clock.sleep(limits::LOOK_AGAIN).await;
     }
+    Ok(false)
+}
+
+/// The text came back while the command was being pasted: what was there without it.
+fn without_quit(composer: &Composer, is_typed: bool) -> Composer {
+    match composer {
+        Composer::Draft(text) if is_typed => {
+            Composer::Draft(text.trim_end().strip_suffix(QUIT.trim()).unwrap_or(text).to_owned())
+        }
+        Composer::Draft(_) | Composer::Empty | Composer::None => composer.clone(),
+    }
+}
+
+async fn paste(plane: &Plane, pin: &Pin) -> Result<bool> {
     let name: BufferName = format!("conveyor-quit-{:x}", plane.clock.random()).parse()?;
     plane.mux.load_buffer(pin, &name, QUIT.as_bytes()).await?;
     if plane.mux.paste(pin, std::slice::from_ref(&name)).await? == Acted::Refused {
         plane.mux.delete_buffer(pin, &name).await?;
         return Ok(false);
     }
-    let deadline = plane.clock.now().plus(limits::PASTE_SHOWN);
-    while plane.clock.now() < deadline {
-        let seen = pane::classify(&plane.mux.capture(pin).await?);
-        if matches!(&seen.composer, Composer::Draft(text) if text.trim() == QUIT.trim()) {
-            return Ok(plane.mux.press(pin, Key::Tab).await? == Acted::Done);
-        }
+    Ok(true)
+}
+
+/// Deletes a text of ours line by line, and looks between each two whether it is still nothing but that text. False when
+/// it is not, or does not go away.
+async fn delete(plane: &Plane, pin: &Pin, text: Composer) -> Result<bool> {
+    let mut before = text;
+    let mut patience = plane.clock.now().plus(limits::KEY_SHOWN);
+    if plane.mux.press(pin, Key::CtrlU).await? == Acted::Refused {
+        return Ok(false);
+    }
+    while plane.clock.now() < patience {
         plane.clock.sleep(limits::LOOK_AGAIN).await;
+        let seen = pane::classify(&plane.mux.capture(pin).await?);
+        match &seen.composer {
+            Composer::Empty => return Ok(true),
+            now if *now == before => {}
+            now if now.is_rest_of(&before) => {
+                before = seen.composer;
+                patience = plane.clock.now().plus(limits::KEY_SHOWN);
+                if plane.mux.press(pin, Key::CtrlU).await? == Acted::Refused {
+                    return Ok(false);
+                }
+            }
+            Composer::Draft(_) | Composer::None => return Ok(false),
+        }
     }
     Ok(false)
 }

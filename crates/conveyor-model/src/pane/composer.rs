@@ -48,6 +48,29 @@ impl Composer {
         shown == solid(&own.body) || shown == pasted
     }
 
+    /// Whether it holds texts of ours, one or several of them, and no letter or digit beside them.
+    ///
+    /// An agent that is interrupted gives back what it had not begun to answer, the queued ones joined (measured).
+    pub fn is_only_ours(&self, own: &[OwnText]) -> bool {
+        let Self::Draft(text) = self else { return false };
+        let text = solid(text);
+        let mut rest = text.as_str();
+        while !rest.is_empty() {
+            let Some(after) = own.iter().find_map(|own| own.at_start_of(rest)) else { return false };
+            rest = after;
+        }
+        !text.is_empty()
+    }
+
+    /// Whether this is what remains of `before` when its end was deleted.
+    pub fn is_rest_of(&self, before: &Self) -> bool {
+        match (self, before) {
+            (Self::Draft(rest), Self::Draft(before)) => solid(before).starts_with(&solid(rest)),
+            (Self::Empty, Self::Draft(_)) => true,
+            (Self::Empty | Self::Draft(_) | Self::None, _) => false,
+        }
+    }
+
     /// What stands behind the label of `token` when the text begins with it. The label may be wrapped.
     fn behind_label(&self, token: &str) -> Option<&str> {
         let Self::Draft(text) = self else { return None };
@@ -56,6 +79,15 @@ impl Composer {
             rest = rest.trim_start().strip_prefix(part)?;
         }
         Some(rest)
+    }
+}
+
+impl OwnText {
+    /// What follows this text, labelled, at the start of `solid`.
+    fn at_start_of<'a>(&self, shown: &'a str) -> Option<&'a str> {
+        let rest = shown.strip_prefix(&solid(&wire::label(&self.token)))?;
+        let pasted = format!("PastedContent{}chars", self.body.chars().count());
+        rest.strip_prefix(&solid(&self.body)).or_else(|| rest.strip_prefix(&pasted))
     }
 }
 
@@ -106,6 +138,31 @@ mod tests {
         assert!(draft("[conveyor 7Q4K2MZ0AB] do\nit now").is_exactly(&own("do it now ")));
         assert!(!draft("[conveyor 7Q4K2MZ0AB] do it now and").is_exactly(&own("do it now ")));
         assert!(!draft("[conveyor 7Q4K2MZ0AB] do it").is_exactly(&own("do it now ")));
+    }
+
+    #[test]
+    fn texts_that_came_back_are_ours_alone_or_not_ours() {
+        let other = OwnText { token: "0000000001".to_owned(), body: "and that ".to_owned() };
+        let all = [own("do it now "), other];
+        assert!(draft("[conveyor 7Q4K2MZ0AB] do it now").is_only_ours(&all));
+        assert!(draft("[conveyor 0000000001] and\nthat [conveyor 7Q4K2MZ0AB] do it now").is_only_ours(&all));
+        assert!(!draft("[conveyor 7Q4K2MZ0AB] do it now please").is_only_ours(&all));
+        assert!(!draft("well [conveyor 7Q4K2MZ0AB] do it now").is_only_ours(&all));
+        assert!(!draft("[conveyor 7Q4K2MZ0AB] do it").is_only_ours(&all), "not whole");
+        assert!(!draft("[conveyor 7Q4K2MZ0AB] do it now").is_only_ours(&[]));
+        for nothing in [draft(""), draft(" - "), Composer::Empty, Composer::None] {
+            assert!(!nothing.is_only_ours(&all), "{nothing:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_person_types_while_ours_is_deleted_is_no_rest_of_it() {
+        let ours = draft("[conveyor 7Q4K2MZ0AB] do it\nnow");
+        assert!(draft("[conveyor 7Q4K2MZ0AB] do it").is_rest_of(&ours));
+        assert!(Composer::Empty.is_rest_of(&ours));
+        assert!(!draft("[conveyor 7Q4K2MZ0AB] do it x").is_rest_of(&ours));
+        assert!(!Composer::None.is_rest_of(&ours));
+        assert!(!Composer::Empty.is_rest_of(&Composer::Empty));
     }
 
     #[test]
