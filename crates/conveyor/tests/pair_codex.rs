@@ -132,6 +132,15 @@ fn started_supervised_and_stopped(flavour: Flavour) {
     let told = |text: &String| text.contains("Worker w ended a turn (completed) on task t.");
     let routed = poll(LIMIT, || Ok(place.user_texts().iter().any(told).then_some(())));
     assert!(routed.unwrap().is_some(), "it is in the manager's rollout: {:#?}", place.user_texts());
+    let of_manager: Vec<_> = place
+        .user_texts()
+        .into_iter()
+        .filter(|text| text.contains("You are the manager") || told(text))
+        .collect();
+    assert!(
+        !told(&of_manager[0]),
+        "a turn's end reached the manager before its instructions: {of_manager:#?}"
+    );
 
     let pids: Vec<i64> =
         ["worker", "manager"].iter().map(|role| pair[role]["pid"].as_i64().unwrap()).collect();

@@ -44,6 +44,8 @@ pub use self::plan::plan_one;
 pub use self::plan::way;
 pub use self::policy::policy;
 pub use self::prompt::Prompted;
+pub use self::prompt::accept as accept_first;
+pub use self::prompt::bring as bring_first;
 pub use self::prompt::check_length;
 pub use self::prompt::first_message;
 pub use self::report::DialogReport;

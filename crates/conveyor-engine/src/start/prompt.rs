@@ -52,6 +52,11 @@ pub async fn first_message(
     binding: Option<&Binding>,
 ) -> Result<Prompted> {
     let delivery = accept(plane, up, text, binding).await?;
+    bring(plane, up, delivery).await
+}
+
+/// Brings what [`accept`] has accepted.
+pub async fn bring(plane: &Plane, up: &Up, delivery: Delivery) -> Result<Prompted> {
     if up.dialog.is_some() {
         return Ok(Prompted { delivery, dialog: up.dialog.clone() });
     }
@@ -84,7 +89,8 @@ pub async fn first_message(
     }
 }
 
-async fn accept(plane: &Plane, up: &Up, text: &str, binding: Option<&Binding>) -> Result<Delivery> {
+/// Accepts a session's first message: from now on whatever else is for it comes behind.
+pub async fn accept(plane: &Plane, up: &Up, text: &str, binding: Option<&Binding>) -> Result<Delivery> {
     let mut tx = plane.ledger().await?.write(&plane.actor().await?).await?;
     let mut new = message::new(plane, Kind::SessionNudge, &up.session, text);
     new.payload = json!({ "first_message": true });

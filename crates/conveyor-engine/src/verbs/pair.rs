@@ -12,6 +12,7 @@ use conveyor_model::Result;
 use conveyor_model::prompt;
 use conveyor_store::configs::NudgeOnCompletion;
 use conveyor_store::configs::SupervisionMode;
+use conveyor_store::deliveries::Delivery;
 use conveyor_store::sessions::Role;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -267,16 +268,23 @@ async fn bring_up(plane: &Plane, plan: &Plan, made: &mut Ledgered) -> Result<Don
     made.sessions.push(manager.made(plan.manager.keep_on_failure));
     let recorded = records::record(plane, plan, &worker.session, &manager.session).await.map_err(plain)?;
     made.recorded = Some(recorded.clone());
-    let worker = prompted(plane, &worker, &plan.worker_text, &recorded).await.map_err(plain)?;
-    let manager = prompted(plane, &manager, &plan.manager_text, &recorded).await.map_err(plain)?;
+    // Both at once: the end of a short first turn of the worker's must not reach the manager before its instructions.
+    let to_worker = accept(plane, &worker, &plan.worker_text, &recorded).await.map_err(plain)?;
+    let to_manager = accept(plane, &manager, &plan.manager_text, &recorded).await.map_err(plain)?;
+    let worker = prompted(plane, &worker, to_worker).await.map_err(plain)?;
+    let manager = prompted(plane, &manager, to_manager).await.map_err(plain)?;
     let dispatch = dispatcher::ensure(plane, &plan.request).await;
     Ok(Done { recorded, worker, manager, dispatch })
 }
 
-async fn prompted(plane: &Plane, up: &Up, text: &str, recorded: &Recorded) -> Result<SessionReport> {
+async fn accept(plane: &Plane, up: &Up, text: &str, recorded: &Recorded) -> Result<Delivery> {
+    start::accept_first(plane, up, text, Some(&recorded.binding)).await
+}
+
+async fn prompted(plane: &Plane, up: &Up, first: Delivery) -> Result<SessionReport> {
     // Each session has its own time: the other's start does not count.
     let up = Up { deadline: plane.clock.now().plus(up.patience), ..up.clone() };
-    let prompted: Prompted = start::first_message(plane, &up, text, Some(&recorded.binding)).await?;
+    let prompted: Prompted = start::bring_first(plane, &up, first).await?;
     SessionReport::of(plane, &up, Some(&prompted)).await
 }
 
