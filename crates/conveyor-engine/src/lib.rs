@@ -22,6 +22,7 @@ pub mod manager_context;
 pub mod message;
 pub mod object;
 pub mod plane;
+mod policy;
 mod receipt;
 pub mod registration;
 pub mod resolve;

@@ -20,6 +20,8 @@ pub(crate) enum Speaks {
     For(Role),
     /// For either side; before the task is bound, any registered session may.
     ForEither,
+    /// For the manager; before the task is bound, any session that is a manager may prepare it.
+    ToPrepare,
 }
 
 /// Whether the caller may say it; returns the task's active binding.
@@ -46,9 +48,13 @@ pub(crate) async fn may_speak(
         (Speaks::For(role), Some(binding)) if *binding.side(role) == session.id => {}
         (Speaks::ForEither, Some(binding))
             if [Role::Manager, Role::Worker].iter().any(|role| *binding.side(*role) == session.id) => {}
+        (Speaks::ToPrepare, Some(binding)) if *binding.side(Role::Manager) == session.id => {}
         (Speaks::ForEither, None) => {}
+        (Speaks::ToPrepare, None) if session.role == Role::Manager => {}
         (Speaks::For(_), None) => return Err(not_bound(task, &session)),
-        (Speaks::For(_) | Speaks::ForEither, Some(_)) => return Err(another(speaks, task, &session)),
+        (Speaks::For(_) | Speaks::ForEither | Speaks::ToPrepare, _) => {
+            return Err(another(speaks, task, &session));
+        }
     }
     Ok(binding)
 }
@@ -70,6 +76,7 @@ fn another(speaks: Speaks, task: &Task, session: &Session) -> Error {
     let whose = match speaks {
         Speaks::For(role) => format!("the {}", role.as_str()),
         Speaks::ForEither => "either side".to_owned(),
+        Speaks::ToPrepare => "the manager".to_owned(),
     };
     let role = session.role.as_str();
     Error::refused(format!(

@@ -18,12 +18,13 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::Serialize;
 
+pub(crate) use self::records::seed_criteria;
 pub use self::report::PairReport;
 
-use self::config::Seed;
 use self::records::Found;
 use self::records::Recorded;
 use crate::Plane;
+use crate::policy::Settings;
 use crate::start;
 use crate::start::Failure;
 use crate::start::LaunchFlags;
@@ -146,7 +147,7 @@ impl Request for PairRequest {
         if self.worker_name == self.manager_name {
             return Err(Error::usage("worker and manager need different names"));
         }
-        Seed::of(self).map(drop)
+        config::settings(self).map(drop)
     }
 }
 
@@ -181,7 +182,7 @@ impl Verb for Pair {
 struct Plan {
     request: PairRequest,
     found: Found,
-    seed: Seed,
+    seed: Settings,
     worker: Spec,
     manager: Spec,
     worker_text: String,
@@ -190,7 +191,7 @@ struct Plan {
 
 impl Plan {
     async fn of(plane: &Plane, request: PairRequest) -> Result<Self> {
-        let seed = Seed::of(&request)?;
+        let seed = config::settings(&request)?;
         let found = Found::of(plane, &request).await?;
         let wanted = |name, role| Wanted { name, role, tmux_session: None, flags: &request.launch };
         let wanted =
@@ -221,7 +222,7 @@ fn manager_facts(
     plane: &Plane,
     request: &PairRequest,
     found: &Found,
-    seed: &Seed,
+    seed: &Settings,
     spec: &Spec,
 ) -> prompt::Manager {
     prompt::Manager {
@@ -230,7 +231,7 @@ fn manager_facts(
         job: Some(prompt::Job { task: found.name.clone(), goal: Some(found.goal.clone()) }),
         worker: Some(request.worker_name.clone()),
         bound: true,
-        config: Some(seed.policy(found.config.as_ref())),
+        config: Some(config::told(seed, found.config.as_ref())),
         way: start::way(plane, spec.sandbox),
     }
 }

@@ -159,7 +159,11 @@ async fn config(tx: &mut Tx, plan: &Plan, task: &Task) -> Result<(ManagerConfig,
 }
 
 /// Each acceptance text that is not a criterion yet becomes an accepted one. Those that are new.
-async fn seed_criteria(tx: &mut Tx, task: &Task, config: &ManagerConfig) -> Result<Vec<Criterion>> {
+pub(crate) async fn seed_criteria(
+    tx: &mut Tx,
+    task: &Task,
+    config: &ManagerConfig,
+) -> Result<Vec<Criterion>> {
     let known = criteria::list(tx, &task.id, &[]).await?;
     let mut new = Vec::new();
     for text in config.acceptance_criteria_json.as_array().into_iter().flatten().filter_map(Value::as_str) {
