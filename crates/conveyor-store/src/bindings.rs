@@ -1,5 +1,6 @@
 //! Who supervises whom on which task.
 
+use conveyor_model::Name;
 use conveyor_model::Result;
 use conveyor_model::Timestamp;
 use conveyor_model::ids::BindingId;
@@ -137,4 +138,11 @@ pub async fn of_task(db: &mut Db, task: &TaskId) -> Result<Vec<Binding>> {
 pub async fn list(db: &mut Db, active: bool, limit: u32) -> Result<Vec<Binding>> {
     let (rest, args) = Filter::new().must_if(active, "state = 'active'").limited("ORDER BY number", limit);
     db.all(Binding::select(&rest), args).await
+}
+
+/// Worker, manager and the task's name of each active binding, in the order in which they began.
+pub async fn active_pairs(db: &mut Db) -> Result<Vec<(SessionId, SessionId, Name)>> {
+    let sql = "SELECT b.worker_session_id, b.manager_session_id, t.name FROM bindings b \
+               JOIN tasks t ON t.id = b.task_id WHERE b.state = 'active' ORDER BY b.number";
+    db.all(sql, args![]).await
 }

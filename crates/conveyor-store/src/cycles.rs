@@ -68,7 +68,7 @@ table! {
 table! {
     /// A part of a cycle.
     Span in "cycle_spans" {
-        /// Small number, given by [`insert_span`].
+        /// Small number, given by [`insert_spans`].
         id: i64,
         /// The cycle.
         cycle_id: i64,
@@ -109,11 +109,14 @@ pub async fn update(tx: &mut Tx, cycle: &Cycle, audit: AuditRow) -> Result<()> {
     tx.audit(audit.or_task(Some(&cycle.task_id)).or_binding(cycle.binding_id.as_ref())).await.map(drop)
 }
 
-/// Stores a part of a cycle. Leaves no audit row.
-pub async fn insert_span(tx: &mut Tx, mut span: Span) -> Result<Span> {
-    span.id = tx.next_number(Counter::Span).await?;
-    tx.whisper(Span::insert(), span.args()).await?;
-    Ok(span)
+/// Stores parts of a cycle, numbered in their order. Leaves no audit row.
+pub async fn insert_spans(tx: &mut Tx, mut spans: Vec<Span>) -> Result<Vec<Span>> {
+    let first = tx.next_numbers(Counter::Span, spans.len() as i64).await?;
+    for (span, id) in spans.iter_mut().zip(first..) {
+        span.id = id;
+        tx.whisper(Span::insert(), span.args()).await?;
+    }
+    Ok(spans)
 }
 
 /// A cycle by its number.
@@ -124,6 +127,13 @@ pub async fn get(db: &mut Db, id: i64) -> Result<Option<Cycle>> {
 /// The latest cycle of a task.
 pub async fn latest(db: &mut Db, task: &TaskId) -> Result<Option<Cycle>> {
     db.one(Cycle::select("WHERE task_id = $1 ORDER BY id DESC LIMIT 1"), args![task]).await
+}
+
+/// When each task that was ever looked at was looked at last: the end of its latest cycle, or its begin while it runs.
+pub async fn last_looks(db: &mut Db) -> Result<Vec<(TaskId, Timestamp)>> {
+    let sql = "SELECT t.id, COALESCE(c.completed_at, c.started_at) FROM tasks t JOIN cycles c ON c.id = \
+               (SELECT l.id FROM cycles l WHERE l.task_id = t.id ORDER BY l.id DESC LIMIT 1)";
+    db.all(sql, args![]).await
 }
 
 /// Cycles of a task, newest first; only those with a notable pattern when `notable`.

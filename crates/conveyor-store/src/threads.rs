@@ -9,6 +9,7 @@ use crate::cell::Table as _;
 use crate::cell::args;
 use crate::cell::table;
 use crate::db::Db;
+use crate::filter::Filter;
 use crate::sessions::Session;
 use crate::tx::AuditRow;
 use crate::tx::Counter;
@@ -87,6 +88,41 @@ pub async fn of_session(db: &mut Db, session: &SessionId) -> Result<Vec<SessionT
 pub async fn current(db: &mut Db, session: &SessionId) -> Result<Vec<SessionThread>> {
     let rest = "WHERE session_id = $1 AND until_at IS NULL ORDER BY number DESC";
     db.all(SessionThread::select(rest), args![session]).await
+}
+
+table! {
+    /// The newest thread of a session, which it may not have any more, and how far it was read.
+    Newest in "session_threads" {
+        /// The session.
+        session_id: SessionId,
+        /// The agent's own id of the thread.
+        thread_id: String,
+        /// Its rollout, where it is known.
+        rollout_path: Option<String>,
+        /// End of the last whole line that was read, in bytes; absent before the first.
+        position: Option<i64>,
+    }
+}
+
+/// The newest thread of each of these sessions; nothing of one that never had any.
+pub async fn newest_of(db: &mut Db, sessions: &[SessionId]) -> Result<Vec<Newest>> {
+    /// Each id is a parameter of its own.
+    const AT_ONCE: usize = 500;
+    let mut newest = Vec::with_capacity(sessions.len());
+    for sessions in sessions.chunks(AT_ONCE) {
+        let (rest, args) = Filter::new()
+            .one_of("t.session_id", sessions)
+            .must(
+                "t.number = (SELECT max(l.number) FROM session_threads l WHERE l.session_id = t.session_id)",
+            )
+            .build();
+        let sql = format!(
+            "SELECT t.session_id, t.thread_id, t.rollout_path, f.position \
+             FROM session_threads t LEFT JOIN follows f ON f.thread_id = t.thread_id {rest}"
+        );
+        newest.extend(db.all::<Newest>(sql, args).await?);
+    }
+    Ok(newest)
 }
 
 /// All threads of active sessions on a host: what an ingester follows.

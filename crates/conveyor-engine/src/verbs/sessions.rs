@@ -16,13 +16,12 @@ use conveyor_mux::Pin;
 use conveyor_mux::Server;
 use conveyor_store::Db;
 use conveyor_store::bindings;
-use conveyor_store::follows;
 use conveyor_store::sessions;
 use conveyor_store::sessions::Role;
 use conveyor_store::sessions::Session;
 use conveyor_store::sessions::SessionState;
-use conveyor_store::tasks;
 use conveyor_store::threads;
+use conveyor_store::threads::Newest;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::Serialize;
@@ -217,11 +216,9 @@ impl Verb for Sessions {
         let more = (found.len() > rows).then(|| found.drain(..found.len() - rows).count());
         let mut around = Around::default();
         around.look(plane, &found).await;
-        let mut lines = Vec::new();
-        for session in found {
-            let row = row(plane, &mut reader, &around, session).await?;
-            lines.push(SessionsLine::Session(Box::new(row)));
-        }
+        let mut beside = Beside::read(&mut reader, &found).await?;
+        let row = |session| SessionsLine::Session(Box::new(row(plane, &mut beside, &around, session)));
+        let mut lines: Vec<SessionsLine> = found.into_iter().map(row).collect();
         if let Some(left) = more {
             let limit = (left + lines.len()).to_string();
             lines.push(SessionsLine::More(More::by(again(plane, &request, &limit))));
@@ -292,24 +289,39 @@ impl Around {
     }
 }
 
-async fn row(plane: &Plane, db: &mut Db, around: &Around, session: Session) -> Result<SessionRow> {
+/// What rows tell from other tables: one query for all of them, not one for each.
+struct Beside {
+    threads: HashMap<SessionId, Newest>,
+    tasks: HashMap<SessionId, Vec<Name>>,
+}
+
+impl Beside {
+    async fn read(db: &mut Db, sessions: &[Session]) -> Result<Self> {
+        let ids: Vec<SessionId> = sessions.iter().map(|session| session.id.clone()).collect();
+        let newest = threads::newest_of(db, &ids).await?;
+        let mut tasks: HashMap<SessionId, Vec<Name>> = HashMap::new();
+        for (worker, manager, task) in bindings::active_pairs(db).await? {
+            tasks.entry(worker).or_default().push(task.clone());
+            tasks.entry(manager).or_default().push(task);
+        }
+        let threads = newest.into_iter().map(|newest| (newest.session_id.clone(), newest)).collect();
+        Ok(Self { threads, tasks })
+    }
+}
+
+fn row(plane: &Plane, beside: &mut Beside, around: &Around, session: Session) -> SessionRow {
     let is_here = session.host == plane.environment.host;
-    let thread = threads::of_session(db, &session.id).await?.pop();
-    let follow = match &thread {
-        Some(thread) => follows::get(db, &thread.thread_id).await?,
-        None => None,
-    };
-    let bound_tasks = bound_tasks(db, &session).await?;
+    let thread = beside.threads.remove(&session.id);
+    let bound_tasks = beside.tasks.remove(&session.id).unwrap_or_default();
     let pin = message::pin(&session);
     let communication = Communication::of(plane, &session);
-    Ok(SessionRow {
+    SessionRow {
         alive: is_alive(&session).filter(|_| is_here),
         bound_task: bound_tasks.first().cloned(),
         bound_tasks,
         codex_app_thread_id: session.codex_app_thread_id,
         codex_app_thread_title: session.codex_app_thread_title,
         codex_session_path: thread.as_ref().and_then(|thread| thread.rollout_path.clone()),
-        codex_session_id: thread.map(|thread| thread.thread_id),
         delivery: communication.receive_style,
         communication,
         cwd: session.cwd,
@@ -317,7 +329,8 @@ async fn row(plane: &Plane, db: &mut Db, around: &Around, session: Session) -> R
         id: session.id,
         identity_token: "[REDACTED]",
         last_heartbeat_at: session.last_heartbeat_at,
-        last_ingest_offset: follow.map(|follow| follow.position),
+        last_ingest_offset: thread.as_ref().and_then(|thread| thread.position),
+        codex_session_id: thread.map(|thread| thread.thread_id),
         name: session.name,
         owner: session.owner_kind.as_str(),
         paused_at: session.paused_at,
@@ -329,7 +342,7 @@ async fn row(plane: &Plane, db: &mut Db, around: &Around, session: Session) -> R
         tmux_live: pin.filter(|_| is_here).map(|pin| around.holds(&pin)),
         tmux_pane_id: session.tmux_pane_id,
         tmux_session: session.tmux_session,
-    })
+    }
 }
 
 /// Whether the process that was registered runs: the same one, not another that got its number.
@@ -337,18 +350,6 @@ pub(crate) fn is_alive(session: &Session) -> Option<bool> {
     let pid = u32::try_from(session.pid?).ok()?;
     let start_ticks = u64::try_from(session.pid_start_ticks?).ok()?;
     Some(ProcessId { pid, start_ticks }.is_alive())
-}
-
-async fn bound_tasks(db: &mut Db, session: &Session) -> Result<Vec<Name>> {
-    let bound = match session.role {
-        Role::Worker => bindings::active_of_worker(db, &session.id).await?.into_iter().collect(),
-        Role::Manager => bindings::active_of_manager(db, &session.id).await?,
-    };
-    let mut names = Vec::new();
-    for binding in bound {
-        names.extend(tasks::get(db, &binding.task_id).await?.map(|task| task.name));
-    }
-    Ok(names)
 }
 
 #[cfg(test)]

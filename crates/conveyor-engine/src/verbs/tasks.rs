@@ -247,13 +247,12 @@ pub(super) async fn rows(db: &mut Db, tasks: &[Task]) -> Result<Vec<TaskRow>> {
         .map(|session| (session.id, session.name))
         .collect();
     let bound = bindings::list(db, true, u32::MAX).await?;
-    let mut rows = Vec::with_capacity(tasks.len());
-    for task in tasks {
+    let looks: HashMap<TaskId, Timestamp> = cycles::last_looks(db).await?.into_iter().collect();
+    let rows = tasks.iter().map(|task| {
         let binding = bound.iter().find(|binding| binding.task_id == task.id);
-        let last = cycles::latest(db, &task.id).await?;
-        rows.push(row(task, binding.map(|binding| named(binding, &names)), last));
-    }
-    Ok(rows)
+        row(task, binding.map(|binding| named(binding, &names)), looks.get(&task.id).copied())
+    });
+    Ok(rows.collect())
 }
 
 fn named(binding: &Binding, names: &HashMap<SessionId, Name>) -> TaskBinding {
@@ -265,7 +264,7 @@ fn named(binding: &Binding, names: &HashMap<SessionId, Name>) -> TaskBinding {
     }
 }
 
-fn row(task: &Task, binding: Option<TaskBinding>, last: Option<cycles::Cycle>) -> TaskRow {
+fn row(task: &Task, binding: Option<TaskBinding>, last_cycle_at: Option<Timestamp>) -> TaskRow {
     let task = task.clone();
     TaskRow {
         id: task.id,
@@ -280,7 +279,7 @@ fn row(task: &Task, binding: Option<TaskBinding>, last: Option<cycles::Cycle>) -
         finished_at: task.finished_at,
         budget: None,
         binding,
-        last_cycle_at: last.map(|cycle| cycle.completed_at.unwrap_or(cycle.started_at)),
+        last_cycle_at,
     }
 }
 

@@ -139,14 +139,17 @@ pub(crate) async fn cycles_keep_their_spans(place: &Place) {
         decision_id: Some(1),
         delivery_id: None,
     };
-    let span = cycles::insert_span(&mut tx, span).await.unwrap();
+    let spans = cycles::insert_spans(&mut tx, vec![span.clone(), span]).await.unwrap();
+    assert_eq!(spans[1].id, spans[0].id + 1);
     tx.commit().await.unwrap();
     let mut db = ledger.read().await.unwrap();
     assert_eq!(cycles::get(&mut db, first.id).await.unwrap(), Some(done.clone()));
     assert_eq!(cycles::latest(&mut db, &w.task.id).await.unwrap(), Some(second.clone()));
-    assert_eq!(cycles::list(&mut db, &w.task.id, false, 10).await.unwrap(), [second, done.clone()]);
+    assert_eq!(cycles::list(&mut db, &w.task.id, false, 10).await.unwrap(), [second.clone(), done.clone()]);
     assert_eq!(cycles::list(&mut db, &w.task.id, true, 10).await.unwrap(), [done]);
-    assert_eq!(cycles::spans(&mut db, first.id).await.unwrap(), [span]);
+    assert_eq!(cycles::spans(&mut db, first.id).await.unwrap(), spans);
+    let looks = [(w.task.id.clone(), second.started_at)];
+    assert_eq!(cycles::last_looks(&mut db).await.unwrap(), looks, "the latest, which has not ended");
     let counts = cycles::counts(&mut db, Some(&w.task.id)).await.unwrap();
     assert_eq!(counts, [(CycleState::Started, 1), (CycleState::Succeeded, 1)]);
 }

@@ -6,6 +6,7 @@ use conveyor_model::ErrorKind;
 use conveyor_store::bindings;
 use conveyor_store::bindings::Binding;
 use conveyor_store::bindings::BindingState;
+use conveyor_store::follows;
 use conveyor_store::sessions;
 use conveyor_store::sessions::OwnerKind;
 use conveyor_store::sessions::Role;
@@ -132,6 +133,9 @@ pub(crate) async fn a_session_is_found_by_its_thread(place: &Place) {
     assert_eq!(threads::followed_on(&mut db, HOST).await.unwrap().len(), 2);
     assert_eq!(threads::followed_on(&mut db, "elsewhere").await.unwrap(), []);
     assert_eq!(threads::session_of(&mut db, "t1").await.unwrap(), Some(worker.clone()));
+    let newest = threads::newest_of(&mut db, &[worker.id.clone(), other.id.clone()]).await.unwrap();
+    assert_eq!(newest.len(), 1, "a session without a thread has none: {newest:?}");
+    assert_eq!((newest[0].thread_id.as_str(), newest[0].position), ("t2", None));
     drop(db);
 
     let mut tx = begin(&ledger).await;
@@ -142,6 +146,9 @@ pub(crate) async fn a_session_is_found_by_its_thread(place: &Place) {
     assert_eq!(threads::session_of(&mut tx, "t1").await.unwrap().unwrap().id, other.id);
     sessions::mark_gone(&mut tx, &worker.id, told()).await.unwrap();
     assert_eq!(threads::current(&mut tx, &worker.id).await.unwrap(), []);
+    follows::begin(&mut tx, "t1", "/r1b", 1, 2).await.unwrap();
+    let newest = threads::newest_of(&mut tx, &[other.id.clone()]).await.unwrap();
+    assert_eq!((newest[0].session_id.clone(), newest[0].position), (other.id.clone(), Some(0)));
     assert_eq!(threads::of_session(&mut tx, &worker.id).await.unwrap().len(), 2);
     assert_eq!(threads::session_of(&mut tx, "t2").await.unwrap(), None);
 }
@@ -225,6 +232,12 @@ pub(crate) async fn a_task_and_a_worker_are_bound_once(place: &Place) {
     assert!(!bindings::end(&mut tx, &w.binding.id, BindingState::Invalid, told()).await.unwrap());
     assert_eq!(bindings::active_of_task(&mut tx, &w.task.id).await.unwrap(), None);
     assert_eq!(bindings::of_task(&mut tx, &w.task.id).await.unwrap()[0].state, BindingState::Ended);
+    let pair = (second.worker_session_id.clone(), second.manager_session_id.clone());
+    let pairs = bindings::active_pairs(&mut tx).await.unwrap();
+    assert_eq!(
+        pairs.iter().map(|(worker, manager, _)| (worker.clone(), manager.clone())).collect::<Vec<_>>(),
+        [pair]
+    );
     assert_eq!(bindings::list(&mut tx, true, 10).await.unwrap(), [second]);
     assert_eq!(bindings::list(&mut tx, false, 10).await.unwrap().len(), 2);
 }

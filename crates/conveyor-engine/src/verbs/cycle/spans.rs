@@ -119,11 +119,12 @@ impl Spans {
     /// Stores the parts of a cycle, and the one that failed with its error.
     pub(super) async fn store(&self, tx: &mut Tx, cycle: &Cycle, error: Option<&Error>) -> Result<()> {
         let failed = error.map(|_| self.measured(SpanState::Failed, json!({})));
-        for done in self.done.iter().chain(&failed) {
+        let span = |done: &Done| {
             let error = error.filter(|_| done.state == SpanState::Failed);
-            cycles::insert_span(tx, done.as_span(cycle, error)).await?;
-        }
-        Ok(())
+            done.as_span(cycle, error)
+        };
+        let spans = self.done.iter().chain(&failed).map(span).collect();
+        cycles::insert_spans(tx, spans).await.map(drop)
     }
 }
 
