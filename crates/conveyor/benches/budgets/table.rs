@@ -147,6 +147,8 @@ pub(crate) struct Machine {
 pub(crate) struct Table {
     pub(crate) machine: Machine,
     pub(crate) lines: Vec<Line>,
+    /// Groups whose measurement failed, and why.
+    pub(crate) not_measured: Vec<String>,
 }
 
 impl Table {
@@ -171,6 +173,9 @@ impl Table {
         let judged = self.lines.iter().filter(|line| line.met.is_some()).count();
         let met = self.lines.iter().filter(|line| line.met == Some(true)).count();
         let _ = writeln!(page, "\n{met} of {judged} budgets are met.");
+        for failed in &self.not_measured {
+            let _ = writeln!(page, "\n**Not measured:** {failed}");
+        }
         page
     }
 }
