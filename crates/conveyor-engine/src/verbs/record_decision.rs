@@ -193,7 +193,7 @@ pub(crate) async fn insert(
         AuditRow::new("manager_decision_recorded", sentence).payload(json!({ "cycle_id": row.cycle_id }));
     let row = decisions::insert(tx, row, audit).await?;
     if let Some(cycle) = row.cycle_id {
-        cycles::insert_span(tx, span(&row, cycle)).await?;
+        cycles::insert_spans(tx, vec![span(&row, cycle)]).await?;
     }
     telemetry::insert(tx, told(task, &row)).await?;
     Ok(row)
