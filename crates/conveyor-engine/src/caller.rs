@@ -1,13 +1,15 @@
 //! Who calls a verb, and what that lets it do.
 
 use conveyor_model::Error;
+use conveyor_model::ErrorKind;
 use conveyor_model::Result;
-
+use conveyor_store::AuditRow;
 use conveyor_store::Db;
 use conveyor_store::bindings;
 use conveyor_store::sessions::Role;
 use conveyor_store::sessions::Session;
 use conveyor_store::threads;
+use serde_json::json;
 
 use crate::Environment;
 use crate::Plane;
@@ -66,20 +68,62 @@ impl Caller {
 
 /// Whether this caller may call this verb at all, from where it sits.
 ///
-/// Errors: refused for a verb that is not offered to agents over MCP, and for anything that changes something from
-/// inside a sandbox, where neither the ledger nor tmux can be reached: there the MCP tool is the way in.
+/// Errors: refused for a verb that is not offered to agents over MCP.
 pub fn authorise(caller: &Caller, verb: &Entry) -> Result<()> {
-    match (caller, verb.agents, verb.effect) {
-        (Caller::Tool { .. }, Agents::No, _) => {
+    match (caller, verb.agents) {
+        (Caller::Tool { .. }, Agents::No) => {
             Err(Error::refused(format!("`{}` is not offered to agents", verb.name))
                 .hint(format!("a person runs it: conveyor {}", verb.name)))
         }
-        (Caller::Shell { sandboxed: true, .. }, _, Effect::Writes | Effect::Acts) => Err(Error::refused(
-            format!("`{}` cannot work from inside this sandbox, which denies the ledger and tmux", verb.name),
-        )
-        .hint(format!("call the MCP tool `{}` of the server `conveyor`", verb.name.replace('-', "_")))),
         _ => Ok(()),
     }
+}
+
+/// Whether a call of such a verb comes from inside a sandbox that denies what the verb may need.
+pub(crate) fn is_confined(plane: &Plane, effect: Effect) -> bool {
+    match (&plane.caller, effect) {
+        (Caller::Shell { sandboxed: true, .. }, Effect::Writes | Effect::Acts) => true,
+        (Caller::Shell { .. } | Caller::Person | Caller::Tool { .. }, _) => false,
+    }
+}
+
+/// Why a verb cannot be carried out from inside a sandbox, and which way leads out.
+pub(crate) fn confined(verb: &str) -> Error {
+    Error::refused(format!("`{verb}` cannot work from inside this sandbox, which denies the ledger and tmux"))
+        .hint(format!("call the MCP tool `{}` of the server `conveyor`", verb.replace('-', "_")))
+}
+
+/// Notes that an agent was refused something. A person's refusals are closed gates, which their verbs note themselves.
+///
+/// No ledger is made for it; and that it cannot be noted does not change what the caller is told.
+pub(crate) async fn tell_refusal(plane: &Plane, verb: &str, error: &Error) {
+    let is_agent = matches!(plane.caller, Caller::Shell { sandboxed: false, .. } | Caller::Tool { .. });
+    if !is_agent || error.kind != ErrorKind::Refused {
+        return;
+    }
+    if let Err(second) = note_refusal(plane, verb, error).await {
+        tracing::warn!(%second, "a refusal could not be noted");
+    }
+}
+
+async fn note_refusal(plane: &Plane, verb: &str, error: &Error) -> Result<()> {
+    if plane.ledger_to_read().await?.is_none() {
+        return Ok(());
+    }
+    let session = registered(plane, plane.caller.thread()).await?;
+    let who = session.as_ref().map_or_else(|| "an unknown agent".to_owned(), |one| format!("`{}`", one.name));
+    let sandbox = match &plane.caller {
+        Caller::Tool { sandbox_mode, .. } => sandbox_mode.as_deref(),
+        Caller::Person | Caller::Shell { .. } => None,
+    };
+    let mut audit = AuditRow::new("call_refused", format!("`{verb}` was refused to {who}: {error}."))
+        .payload(json!({ "verb": verb, "thread_id": plane.caller.thread(), "sandbox_mode": sandbox }));
+    if let Some(session) = &session {
+        audit = audit.session(&session.id);
+    }
+    let mut tx = plane.ledger().await?.write(&plane.actor().await?).await?;
+    tx.audit(audit).await?;
+    tx.commit().await
 }
 
 /// Whether the caller of this plane may call this verb now: [`authorise`], and over MCP the role of the session that has
@@ -87,6 +131,14 @@ pub fn authorise(caller: &Caller, verb: &Entry) -> Result<()> {
 ///
 /// Verbs for any agent look nothing up, so that they work without a ledger and with a broken one.
 pub async fn admit(plane: &Plane, verb: &Entry) -> Result<()> {
+    let admitted = may_call(plane, verb).await;
+    if let Err(error) = &admitted {
+        tell_refusal(plane, verb.name, error).await;
+    }
+    admitted
+}
+
+async fn may_call(plane: &Plane, verb: &Entry) -> Result<()> {
     authorise(&plane.caller, verb)?;
     match (&plane.caller, role_for(verb.agents)) {
         (Caller::Person | Caller::Shell { .. }, _) | (Caller::Tool { .. }, None) => Ok(()),
@@ -159,5 +211,7 @@ pub async fn may_reach(plane: &Plane, db: &mut Db, target: &Session) -> Result<(
     }
 }
 
+#[cfg(test)]
+mod rights;
 #[cfg(test)]
 mod tests;

@@ -173,8 +173,11 @@ async fn authorise(plane: &Plane, db: &mut Db, kind: Kind, way: Option<&Way>) ->
     {
         caller::may_reach(plane, db, &way.target).await?;
     }
-    let Caller::Tool { thread: Some(thread), .. } = &plane.caller else { return Ok(()) };
-    let session = threads::session_of(db, thread).await?;
+    let session = match &plane.caller {
+        Caller::Person | Caller::Shell { .. } => return Ok(()),
+        Caller::Tool { thread: None, .. } => None,
+        Caller::Tool { thread: Some(thread), .. } => threads::session_of(db, thread).await?,
+    };
     let is_side = match (&session, way) {
         (Some(session), Some(way)) => session.id == way.source.id || session.id == way.target.id,
         (_, _) => false,

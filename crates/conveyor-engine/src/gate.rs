@@ -4,7 +4,10 @@
 
 use conveyor_model::Error;
 use conveyor_model::Result;
+use conveyor_model::delivery;
+use conveyor_model::delivery::Hold;
 use conveyor_model::delivery::Kind;
+use conveyor_model::delivery::Passage;
 use conveyor_model::delivery::Stage;
 use conveyor_model::permission;
 use conveyor_store::AuditRow;
@@ -22,14 +25,15 @@ use conveyor_store::sessions::Session;
 use conveyor_store::sessions::SessionState;
 
 use crate::attention;
+use crate::hold;
 
 /// What a gate says of a delivery that nobody has begun.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Verdict {
     /// It may be carried out.
     Open,
-    /// Not now: its target is paused, or a person has taken it over.
-    Held,
+    /// Not now: it is paused, or a person has taken its target over.
+    Held(Hold),
     /// Not at all.
     Closed(Error),
 }
@@ -50,10 +54,41 @@ pub(crate) async fn verdict(db: &mut Db, delivery: &Delivery) -> Result<Verdict>
     if let Some(refusal) = forbidden(db, delivery).await? {
         return Ok(Verdict::Closed(refusal));
     }
-    // An end may come to whoever is paused.
-    let held = !outlives
-        && target.is_some_and(|target| target.paused_at.is_some() || target.taken_over_at.is_some());
-    Ok(if held { Verdict::Held } else { Verdict::Open })
+    Ok(match passage(db, delivery, delivery.state).await? {
+        Passage::Goes => Verdict::Open,
+        Passage::Waits(hold) => Verdict::Held(hold),
+        Passage::Ends(hold) => Verdict::Closed(kept_from(hold)),
+    })
+}
+
+/// Whether pauses and take-overs let a delivery that stands here pass now.
+pub(crate) async fn passage(db: &mut Db, delivery: &Delivery, stage: Stage) -> Result<Passage> {
+    let holds = hold::of_delivery(db, delivery).await?;
+    let belongs_to_stop = delivery.payload_json[PART_OF_STOP] == true;
+    Ok(delivery::passage(delivery.kind.parse()?, stage, belongs_to_stop, holds))
+}
+
+/// What keeps a delivery waiting that nobody has begun.
+pub(crate) async fn held(db: &mut Db, delivery: &Delivery) -> Result<Option<Hold>> {
+    match passage(db, delivery, delivery.state).await? {
+        Passage::Waits(hold) => Ok(Some(hold)),
+        Passage::Goes | Passage::Ends(_) => Ok(None),
+    }
+}
+
+/// What keeps an item of an inbox from its reader: nothing is read by whoever is held.
+pub(crate) async fn inbox_hold(db: &mut Db, delivery: &Delivery) -> Result<Option<Hold>> {
+    Ok(hold::of_delivery(db, delivery).await?.strongest())
+}
+
+/// In the payload of an interrupt that is a step of stopping a session.
+pub(crate) const PART_OF_STOP: &str = "part_of_stop";
+
+fn kept_from(hold: Hold) -> Error {
+    Error::refused(format!("no key is pressed: {}", hold.words())).hint(match hold {
+        Hold::TaskPaused => "conveyor resume <task>",
+        Hold::SessionPaused | Hold::TakenOver => "conveyor takeover <session> --release",
+    })
 }
 
 fn missing(target: Option<&Session>) -> Option<Error> {

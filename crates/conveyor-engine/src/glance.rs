@@ -99,6 +99,7 @@ impl Look<'_> {
             task_id: task.id.clone(),
             task: task.name.clone(),
             task_state: task.state,
+            paused_at: task.paused_at,
             goal: shown(&task.goal),
             binding_id: binding.as_ref().map(|binding| binding.id.clone()),
             bound_at: binding.map(|binding| binding.created_at),

@@ -7,6 +7,7 @@ use conveyor_model::Error;
 use conveyor_model::Name;
 use conveyor_model::Result;
 use conveyor_model::Timestamp;
+use conveyor_model::delivery::Hold;
 use conveyor_model::delivery::Transport;
 use conveyor_model::ids::DeliveryId;
 use conveyor_model::ids::TaskId;
@@ -37,6 +38,7 @@ use serde_json::json;
 use crate::Caller;
 use crate::Plane;
 use crate::dispatch::StandIn;
+use crate::hold;
 use crate::ingest;
 use crate::resolve;
 use crate::verb::Report;
@@ -110,6 +112,8 @@ pub struct InboxReport {
     pub wait: Waited,
     /// The binding, or the session, has ended: nothing more will come.
     pub ended: bool,
+    /// Why nothing is handed over now: a person has paused the task or taken the session over.
+    pub held: Option<Hold>,
     /// What to run next.
     pub next: Option<String>,
 }
@@ -243,6 +247,9 @@ impl Report for InboxReport {
             }
         }
         text.extend(self.items.iter().map(|item| item.text(" ")));
+        if let Some(hold) = self.held {
+            let _ = writeln!(text, "held: {}", hold.words());
+        }
         if self.ended {
             text.push_str("ended: nothing more will come\n");
         }
@@ -284,6 +291,7 @@ struct Inbox<'a> {
 struct Look {
     consumed: Option<Delivery>,
     waiting: Vec<Delivery>,
+    held: Option<Hold>,
     ended: bool,
 }
 
@@ -455,7 +463,12 @@ impl<'a> Inbox<'a> {
         let limit = self.asked.limit.max(1);
         let mut waiting = deliveries::inbox_of(&mut reader, &self.session.id, self.task_id(), limit).await?;
         let ended = self.has_ended(&mut reader).await?;
+        let session = self.session_now(&mut reader).await?;
+        let held = hold::of(&mut reader, Some(&session), self.task_id()).await?;
         drop(reader);
+        if let Some(held) = held.strongest() {
+            return Ok(Look { consumed: None, waiting: Vec::new(), held: Some(held), ended });
+        }
         let consumed = if self.asked.consume_next && !waiting.is_empty() { self.take().await? } else { None };
         if consumed.is_some() {
             let mut reader = self.plane.ledger().await?.read().await?;
@@ -463,7 +476,7 @@ impl<'a> Inbox<'a> {
         }
         waiting.retain(|item| consumed.as_ref().is_none_or(|taken| taken.id != item.id));
         waiting.truncate(limit as usize);
-        Ok(Look { consumed, waiting, ended })
+        Ok(Look { consumed, waiting, held: None, ended })
     }
 
     /// Takes the oldest item that no other reader holds.
@@ -505,6 +518,11 @@ impl<'a> Inbox<'a> {
             }),
         };
         telemetry::insert(tx, new).await
+    }
+
+    /// The session as it stands now: a wait may outlast a take-over.
+    async fn session_now(&self, db: &mut Db) -> Result<Session> {
+        Ok(sessions::get(db, &self.session.id).await?.unwrap_or_else(|| self.session.clone()))
     }
 
     /// Whether nothing more will come.
@@ -558,6 +576,7 @@ impl<'a> Inbox<'a> {
                 .as_ref()
                 .map(|(task, typed)| TaskRef { id: task.id.to_string(), name: typed.clone() }),
             ended: look.ended,
+            held: look.held,
             next,
         })
     }

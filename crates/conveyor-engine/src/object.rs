@@ -24,6 +24,11 @@ impl JsonObject {
         &self.0
     }
 
+    /// Sets a key, whatever it held.
+    pub fn insert(&mut self, key: &str, value: Value) {
+        self.0.insert(key.to_owned(), value);
+    }
+
     /// The same as a value.
     pub fn into_value(self) -> Value {
         Value::Object(self.0)

@@ -17,6 +17,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::Plane;
+use crate::caller;
+use crate::outbox;
+use crate::outbox::Letter;
 
 /// Under which heading the help lists a verb.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,6 +97,17 @@ pub trait Request: Args + DeserializeOwned + Serialize + JsonSchema + Send + 'st
     /// Ranges and conflicts that both faces check.
     fn check(&self) -> Result<()> {
         Ok(())
+    }
+
+    /// Whether this request of a verb that may change something changes nothing: it works from inside a sandbox too.
+    fn only_reads(&self) -> bool {
+        false
+    }
+
+    /// What is left in the outbox from inside a sandbox, where the ledger cannot be written. Nothing for what cannot be
+    /// said that way.
+    fn letter(&self) -> Result<Option<Letter>> {
+        Ok(None)
     }
 }
 
@@ -234,7 +248,19 @@ fn answer<V: Verb>(plane: &Plane, request: Result<V::Request>) -> Answering<'_> 
     Box::pin(async move {
         let request = request?;
         request.check()?;
-        let report = V::run(plane, request).await?;
+        if caller::is_confined(plane, V::EFFECT) && !request.only_reads() {
+            return match request.letter()? {
+                Some(letter) => outbox::leave(plane, &letter).await,
+                None => Err(caller::confined(V::NAME)),
+            };
+        }
+        let report = match V::run(plane, request).await {
+            Ok(report) => report,
+            Err(error) => {
+                caller::tell_refusal(plane, V::NAME, &error).await;
+                return Err(error);
+            }
+        };
         let mut json = as_value(&report)?;
         conveyor_model::redact::redact(&mut json);
         Ok(Answer { text: report.text(), exit_code: report.exit_code(), json })

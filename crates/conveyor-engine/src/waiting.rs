@@ -9,6 +9,8 @@ use conveyor_store::Db;
 use conveyor_store::audit;
 use conveyor_store::deliveries::Delivery;
 
+use crate::gate;
+
 /// What an open or unsettled delivery waits for; nothing when it is through or was taken back.
 pub(crate) async fn waits_for(db: &mut Db, delivery: &Delivery, now: Timestamp) -> Result<Option<String>> {
     let held = || delivery.leased_by.as_deref().unwrap_or("somebody");
@@ -36,6 +38,9 @@ async fn pending(db: &mut Db, delivery: &Delivery, now: Timestamp) -> Result<Str
     }
     if delivery.attempts == 0 && delivery.available_at > now {
         return Ok(format!("its time, {}", delivery.available_at));
+    }
+    if let Some(hold) = gate::held(db, delivery).await? {
+        return Ok(format!("the end of a hold: {}", hold.words()));
     }
     Ok(looked(db, &delivery.id).await?.unwrap_or_else(|| "somebody who carries it out".to_owned()))
 }

@@ -81,6 +81,18 @@ fn each_verb_and_each_argument_is_explained_once() {
     }
 }
 
+/// The table itself is held by the unit tests of `caller`.
+#[test]
+fn each_verb_stands_in_the_table_of_rights() {
+    let rights = include_str!("../src/caller/rights.rs");
+    let missing: Vec<&str> = VERBS
+        .iter()
+        .map(|entry| entry.name)
+        .filter(|name| !rights.contains(&format!("\"{name}\",")))
+        .collect();
+    assert_eq!(missing, Vec::<&str>::new(), "say in src/caller/rights.rs who may call them");
+}
+
 #[test]
 fn no_two_verbs_share_a_name() {
     let mut names: Vec<&str> =

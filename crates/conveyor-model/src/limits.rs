@@ -160,3 +160,15 @@ pub const STATEMENT_LINES: usize = 100;
 
 /// Characters of somebody's words that a sentence of the audit chain quotes; the row that it tells of has them whole.
 pub const TOLD_CHARS: usize = 200;
+
+/// Longest letter that is taken out of an outbox, in bytes.
+pub const OUTBOX_BYTES: usize = 64 * 1024;
+
+/// Letters of one worker that one pass takes; the rest waits for the next pass.
+pub const OUTBOX_LETTERS: usize = 64;
+
+/// Names of an outbox that one pass reads: its owner may have filled it with anything.
+pub const OUTBOX_ENTRIES: usize = 4_096;
+
+/// How long a letter that is no JSON may still be half written, before it is refused.
+pub const OUTBOX_SETTLES: Duration = Duration::from_secs(2);

@@ -29,6 +29,7 @@ mod gate;
 pub mod handoffs;
 pub mod interrupts;
 mod ledger;
+pub mod letters;
 mod location;
 pub mod receipts;
 pub mod runs;

@@ -68,6 +68,8 @@ table! {
         updated_at: Timestamp,
         /// When it ended.
         finished_at: Option<Timestamp>,
+        /// Since when nothing is delivered for it.
+        paused_at: Option<Timestamp>,
     }
 }
 
@@ -86,6 +88,7 @@ impl Task {
             created_at: now,
             updated_at: now,
             finished_at: None,
+            paused_at: None,
         }
     }
 }

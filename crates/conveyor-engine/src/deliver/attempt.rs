@@ -10,6 +10,7 @@ use conveyor_model::Retry;
 use conveyor_model::Timestamp;
 use conveyor_model::audit::Actor;
 use conveyor_model::delivery::Decision;
+use conveyor_model::delivery::Passage;
 use conveyor_model::delivery::Row;
 use conveyor_model::delivery::Stage;
 use conveyor_model::delivery::Wait;
@@ -38,6 +39,7 @@ use super::look;
 use super::look::Buffers;
 use crate::Plane;
 use crate::attention;
+use crate::gate;
 use crate::growth;
 use crate::ingest;
 use crate::message;
@@ -263,6 +265,10 @@ impl<'a> Attempt<'a> {
     ) -> Result<bool> {
         let mut tx = self.plane.ledger().await?.write(&self.actor()).await?;
         let (id, epoch) = (self.delivery.id.clone(), self.delivery.epoch);
+        if to == Stage::EffectStarted && !self.passes(&mut tx).await? {
+            tx.commit().await?;
+            return Ok(false);
+        }
         let moved =
             deliveries::move_state(&mut tx, &id, Some(epoch), self.delivery.state, to, &change, audit)
                 .await?;
@@ -274,6 +280,25 @@ impl<'a> Attempt<'a> {
         tx.commit().await?;
         self.delivery = moved;
         Ok(true)
+    }
+
+    /// Whether nothing was paused or taken over since the gate: asked in the transaction after which there is no way
+    /// back. Else the lease is given back, and nothing was typed.
+    async fn passes(&self, tx: &mut Tx) -> Result<bool> {
+        let hold = match gate::passage(tx, &self.delivery, Stage::Leased).await? {
+            Passage::Goes => return Ok(true),
+            Passage::Waits(hold) | Passage::Ends(hold) => hold,
+        };
+        let (id, epoch) = (&self.delivery.id, self.delivery.epoch);
+        let audit = AuditRow::new("delivery_waits", format!("{id} waits: {}.", hold.words()))
+            .session(&self.session.id)
+            .payload(json!({ "waits_for": hold.words() }));
+        // What was begun once and never pasted is looked at again by itself; what was not begun waits for the end of the
+        // hold.
+        let again = tx.now().plus(limits::LOOK_AFTER);
+        let again = if self.delivery.state.is_open_effect() { again } else { self.delivery.available_at };
+        deliveries::release(tx, id, epoch, again, audit).await?;
+        Ok(false)
     }
 
     async fn note_attempt(&self, tx: &mut Tx, to: Stage, error: Option<Error>) -> Result<()> {
@@ -368,6 +393,7 @@ fn pause(wait: Wait, delivery: &Delivery) -> Duration {
     match wait {
         Wait::NotYet if delivery.state == Stage::Submitted => limits::RECORD_EXPECTED,
         Wait::NotYet => limits::LOOK_AGAIN,
+        Wait::Held(_) => limits::LOOK_AFTER,
         Wait::SecondLook => limits::UNPROVED_LOOKS_APART,
         Wait::Queued | Wait::Draft | Wait::Screen(_) | Wait::CopyMode | Wait::Popup | Wait::TurnRunning => {
             let doubled = Duration::from_secs(1 << delivery.attempts.clamp(0, 5));
@@ -379,6 +405,7 @@ fn pause(wait: Wait, delivery: &Delivery) -> Duration {
 /// What a delivery waits for, as reports and attention say it.
 pub fn words(wait: Wait) -> String {
     match wait {
+        Wait::Held(hold) => hold.words().to_owned(),
         Wait::Queued => "the agent has it in its queue".to_owned(),
         Wait::Draft => "a draft that conveyor did not write stands in the composer".to_owned(),
         Wait::Screen(kind) => format!("the screen shows {}", kind.as_str()),

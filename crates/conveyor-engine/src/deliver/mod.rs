@@ -79,6 +79,9 @@ pub async fn carry_out(plane: &Plane, id: &DeliveryId, holder: &Holder, until: U
         if wanted.state.is_settled() {
             return Ok(Carried { delivery: wanted, wait: None, elsewhere: false });
         }
+        if let Some(hold) = gate::held(&mut *plane.ledger().await?.read().await?, &wanted).await? {
+            return Ok(Carried { delivery: wanted, wait: Some(Wait::Held(hold)), elsewhere: false });
+        }
         match lease(plane, &wanted, holder).await? {
             None => return Ok(Carried { delivery: wanted, wait: None, elsewhere: true }),
             Some(first) if first.id == *id => return Box::pin(leased(plane, first, holder, until)).await,
@@ -102,7 +105,8 @@ pub async fn see_through(plane: &Plane, id: &DeliveryId, holder: &Holder, until:
         let remaining = deadline.since(plane.clock.now());
         let stage = carried.delivery.state;
         let ended = stage.is_settled() && stage != Stage::Recorded;
-        if ended || stage >= until.stage || remaining.is_zero() {
+        if ended || matches!(carried.wait, Some(Wait::Held(_))) || stage >= until.stage || remaining.is_zero()
+        {
             return Ok(carried);
         }
         let patience = remaining.min(limits::SEE_AGAIN);
@@ -161,13 +165,13 @@ async fn pass_gate(plane: &Plane, delivery: &Delivery, holder: &Holder) -> Resul
     let verdict = gate::verdict(&mut *ledger.read().await?, delivery).await?;
     let mut tx = match verdict {
         Verdict::Open => return Ok(true),
-        Verdict::Held | Verdict::Closed(_) => ledger.write(&Actor::Dispatch(holder.name.clone())).await?,
+        Verdict::Held(_) | Verdict::Closed(_) => ledger.write(&Actor::Dispatch(holder.name.clone())).await?,
     };
     match &verdict {
         Verdict::Open => {}
-        Verdict::Held => {
-            let audit =
-                AuditRow::new("delivery_waits", format!("{} waits: its target is held back.", delivery.id));
+        Verdict::Held(hold) => {
+            let audit = AuditRow::new("delivery_waits", format!("{} waits: {}.", delivery.id, hold.words()))
+                .payload(serde_json::json!({ "waits_for": hold.words() }));
             deliveries::release(&mut tx, &delivery.id, delivery.epoch, delivery.available_at, audit).await?;
         }
         Verdict::Closed(error) => {

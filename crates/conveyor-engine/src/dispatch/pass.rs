@@ -13,12 +13,14 @@ use super::push;
 use super::push::Budget;
 use super::route;
 use super::route::Names;
+use crate::outbox;
 
 /// Reads all rollouts, fills the inboxes, and works on all targets at once.
 ///
 /// Errors: those of the ledger. Trouble with one rollout or one target is noted and stops nothing.
 pub async fn once(d: &Dispatch<'_>) -> Result<()> {
     observe::all(d).await?;
+    outbox::all(d.plane).await?;
     route::all(d).await?;
     let scan = push::scan(d).await?;
     let budget = Budget::new(d.settings.limit);

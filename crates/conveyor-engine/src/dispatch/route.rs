@@ -100,7 +100,7 @@ async fn one(d: &Dispatch<'_>, tx: &mut Tx, names: &mut Names, delivery: Deliver
     });
     let id = d.settings.id.as_str();
     let item = match verdict {
-        Verdict::Held => return Ok(None),
+        Verdict::Held(_) => return Ok(None),
         Verdict::Closed(error) => {
             let failed = gate::refuse(tx, &delivery, None, &error).await?;
             failed.map(|failed| Item::of(&failed, id, target))

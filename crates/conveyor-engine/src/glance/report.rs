@@ -140,6 +140,8 @@ pub struct TaskGlance {
     pub task: Name,
     /// Where it stands.
     pub task_state: TaskState,
+    /// Since when nothing is delivered for it.
+    pub paused_at: Option<Timestamp>,
     /// The beginning of its goal.
     pub goal: String,
     /// Its binding.

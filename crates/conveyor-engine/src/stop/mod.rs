@@ -303,7 +303,8 @@ async fn end_turn(plane: &Plane, session: &Session) -> Result<bool> {
     if !is_busy(plane, session).await? {
         return Ok(false);
     }
-    if let session_interrupt::Wanted::Yes(delivery) = session_interrupt::wanted(plane, session, true).await? {
+    let why = session_interrupt::Why::Stop;
+    if let session_interrupt::Wanted::Yes(delivery) = session_interrupt::wanted(plane, session, why).await? {
         session_interrupt::carry(plane, &delivery).await?;
     }
     let deadline = plane.clock.now().plus(limits::TURN_ENDS);

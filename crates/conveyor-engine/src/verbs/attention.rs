@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::Plane;
 use crate::glance;
 use crate::glance::AttentionRow;
+use crate::hold;
 use crate::listing;
 use crate::resolve;
 use crate::verb::Effect;
@@ -133,6 +134,13 @@ fn more(plane: &Plane, request: &AttentionRequest, limit: u32) -> String {
 
 /// What shows more of a row's cause.
 fn next(plane: &Plane, row: &AttentionRow) -> Option<String> {
+    match (row.kind.as_str(), &row.session, &row.task) {
+        (hold::PAUSED, _, Some(task)) => return Some(plane.command(&["resume", task])),
+        (hold::TAKEN_OVER, Some(session), _) => {
+            return Some(plane.command(&["takeover", session, "--release"]));
+        }
+        (_, _, _) => {}
+    }
     match (&row.command_id, &row.session, &row.task) {
         (Some(id), _, _) => Some(plane.command(&["commands", "--id", id.as_str(), "--attempts"])),
         (None, Some(session), _) => Some(plane.command(&["tail", session, "--limit", "20"])),

@@ -98,6 +98,10 @@ impl CommandsRequest {
 }
 
 impl Request for CommandsRequest {
+    fn only_reads(&self) -> bool {
+        self.wishes().is_empty()
+    }
+
     fn check(&self) -> Result<()> {
         listing::check(self.limit)?;
         match self.wishes().len() {

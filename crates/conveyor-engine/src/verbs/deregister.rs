@@ -18,6 +18,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::Caller;
 use crate::Plane;
 use crate::resolve;
 use crate::verb::Effect;
@@ -80,8 +81,15 @@ impl Verb for Deregister {
 /// Whether the caller may take this session off the list: a person may, a worker only its own, a manager any that works
 /// for nobody. In a shell the thread is a claim, which may only narrow.
 async fn may_end(plane: &Plane, db: &mut Db, session: &Session) -> Result<()> {
-    let Some(thread) = plane.caller.thread() else { return Ok(()) };
-    match threads::session_of(db, thread).await? {
+    let caller = match plane.caller.thread() {
+        Some(thread) => threads::session_of(db, thread).await?,
+        None => None,
+    };
+    match caller {
+        None if matches!(plane.caller, Caller::Tool { .. }) => {
+            Err(Error::refused("this thread is not registered, so it takes nobody off the list")
+                .hint("ask a person"))
+        }
         Some(caller) if caller.role == Role::Worker && caller.id != session.id => Err(Error::refused(
             format!("the worker `{}` may not take `{}` off the list", caller.name, session.name),
         )

@@ -108,6 +108,10 @@ fn dispatcher_id() -> Name {
 }
 
 impl Request for DispatchRequest {
+    fn only_reads(&self) -> bool {
+        self.status
+    }
+
     fn check(&self) -> Result<()> {
         if self.once && self.watch {
             return Err(Error::usage("--once and --watch exclude each other"));

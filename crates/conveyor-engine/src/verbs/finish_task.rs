@@ -42,6 +42,7 @@ use crate::binding;
 use crate::deliver;
 use crate::deliver::Holder;
 use crate::deliver::Until;
+use crate::hold;
 use crate::message;
 use crate::resolve;
 use crate::stop;
@@ -332,12 +333,14 @@ async fn end_task(tx: &mut Tx, request: &FinishTaskRequest, task: &Task) -> Resu
         outcome: Some(request.outcome.as_str().to_owned()),
         reason: request.reason.clone(),
         finished_at: Some(tx.now()),
+        paused_at: None,
         updated_at: tx.now(),
         ..task.clone()
     };
     let why = request.reason.as_deref().map_or(String::new(), |reason| format!(": {reason}"));
     let sentence = format!("The task {} is finished as {}{why}.", task.name, request.outcome.as_str());
     tasks::update(tx, &ended, AuditRow::new("task_finished", sentence)).await?;
+    hold::clear_task(tx, task).await?;
     Ok(ended)
 }
 

@@ -26,6 +26,7 @@ use crate::Plane;
 use crate::listing;
 use crate::manager_context::HandoffView;
 use crate::object::JsonObject;
+use crate::outbox::Letter;
 use crate::resolve;
 use crate::speaker;
 use crate::speaker::Speaks;
@@ -40,7 +41,7 @@ use crate::verb::Verb;
 ///
 /// With `--summary`, appends a handoff; the latest one counts, and `cycle` shows it to the manager. `--latest` shows that,
 /// or null; `--list` shows all of them, newest first.
-#[derive(Args, Serialize, Deserialize, JsonSchema, Debug)]
+#[derive(Args, Clone, Serialize, Deserialize, JsonSchema, Debug)]
 #[serde(deny_unknown_fields)]
 pub struct HandoffRequest {
     /// The task, by name or id
@@ -69,6 +70,14 @@ pub struct HandoffRequest {
 }
 
 impl Request for HandoffRequest {
+    fn only_reads(&self) -> bool {
+        self.summary.is_none()
+    }
+
+    fn letter(&self) -> Result<Option<Letter>> {
+        Ok(Some(Letter::Handoff(self.clone())))
+    }
+
     fn check(&self) -> Result<()> {
         listing::check(self.limit)?;
         let asked = [self.summary.is_some(), self.latest, self.list].iter().filter(|asked| **asked).count();

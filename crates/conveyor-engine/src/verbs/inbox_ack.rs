@@ -24,6 +24,7 @@ use serde_json::Value;
 
 use crate::Plane;
 use crate::object::JsonObject;
+use crate::outbox::Letter;
 use crate::receipt;
 use crate::receipt::Said;
 use crate::resolve;
@@ -40,7 +41,7 @@ use crate::verb::Verb;
 /// That a message was read does not show that it was understood. With `--role` and `--status`, its addressee says so:
 /// `received` needs a message that was delivered, `accepted` and `blocked` one that was read; `blocked` raises attention.
 /// Without them, shows what was said of it.
-#[derive(Args, Serialize, Deserialize, JsonSchema, Debug)]
+#[derive(Args, Clone, Serialize, Deserialize, JsonSchema, Debug)]
 #[serde(deny_unknown_fields)]
 pub struct InboxAckRequest {
     /// The task, by name or id
@@ -77,6 +78,16 @@ impl InboxAckRequest {
 }
 
 impl Request for InboxAckRequest {
+    fn only_reads(&self) -> bool {
+        self.said().is_none()
+    }
+
+    fn letter(&self) -> Result<Option<Letter>> {
+        let payload =
+            if self.from_stdin { Some(JsonObject::from_stdin()?) } else { self.payload_json.clone() };
+        Ok(Some(Letter::InboxAck(Self { from_stdin: false, payload_json: payload, ..self.clone() })))
+    }
+
     fn check(&self) -> Result<()> {
         if self.role.is_some() != self.status.is_some() {
             return Err(Error::usage("--role and --status belong together")

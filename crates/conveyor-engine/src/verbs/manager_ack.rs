@@ -52,6 +52,10 @@ impl ManagerAckRequest {
 }
 
 impl Request for ManagerAckRequest {
+    fn only_reads(&self) -> bool {
+        !self.from_stdin && self.payload_json.is_none()
+    }
+
     fn check(&self) -> Result<()> {
         self.asked().check()
     }

@@ -230,6 +230,11 @@ fn list(replace: &[String], add: &[String], clear: bool) -> ListChange {
 }
 
 impl Request for ManagerConfigRequest {
+    fn only_reads(&self) -> bool {
+        let sets = self.settings().is_ok_and(|settings| settings.is_given());
+        !sets && !self.interactive && self.answers_json.is_none()
+    }
+
     fn check(&self) -> Result<()> {
         let sets = self.settings()?.is_given();
         let ways = [self.show, self.questions, self.interactive, self.answers_json.is_some(), sets];

@@ -26,6 +26,7 @@ use crate::caller;
 use crate::deliver;
 use crate::deliver::Holder;
 use crate::deliver::Until;
+use crate::gate;
 use crate::ingest;
 use crate::message;
 use crate::resolve;
@@ -160,7 +161,7 @@ impl Verb for SessionInterrupt {
         if request.dry_run {
             return Ok(report);
         }
-        match wanted(plane, &session, request.force).await? {
+        match wanted(plane, &session, Why::Asked { force: request.force }).await? {
             Wanted::No(reason) => report.reason = Some(reason),
             Wanted::Yes(delivery) => note(&mut report, carry(plane, &delivery).await?),
         }
@@ -181,8 +182,20 @@ pub(crate) enum Wanted {
     Yes(Box<Delivery>),
 }
 
+/// Why a turn is to be interrupted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Somebody asked for it.
+    Asked {
+        /// Although a message of ours waits for its record.
+        force: bool,
+    },
+    /// Its session is being stopped.
+    Stop,
+}
+
 /// Accepts an interrupt of the turn that runs now.
-pub(crate) async fn wanted(plane: &Plane, session: &Session, force: bool) -> Result<Wanted> {
+pub(crate) async fn wanted(plane: &Plane, session: &Session, why: Why) -> Result<Wanted> {
     ingest::session(plane, session).await?;
     let actor = plane.actor().await?;
     let mut tx = plane.ledger().await?.write(&actor).await?;
@@ -191,7 +204,9 @@ pub(crate) async fn wanted(plane: &Plane, session: &Session, force: bool) -> Res
         return Ok(Wanted::No("no turn is running".to_owned()));
     }
     let open = deliveries::open_for(&mut tx, &session.id, limits::LIST_ROWS).await?;
-    if let Some(sent) = open.iter().find(|open| open.state == Stage::Submitted && !force) {
+    if let Some(sent) =
+        open.iter().find(|open| open.state == Stage::Submitted && why == Why::Asked { force: false })
+    {
         return Err(Error::refused(format!(
             "{} waits for its record; an Escape would return it to the composer",
             sent.id
@@ -199,7 +214,7 @@ pub(crate) async fn wanted(plane: &Plane, session: &Session, force: bool) -> Res
         .hint(format!("conveyor session-interrupt {} --force", session.name)));
     }
     let mut new = message::new(plane, Kind::Interrupt, session, "");
-    new.payload = json!({ "turn_id": turn.turn_id });
+    new.payload = json!({ "turn_id": turn.turn_id, gate::PART_OF_STOP: why == Why::Stop });
     if let Some(binding) = bindings::active_of_worker(&mut tx, &session.id).await? {
         (new.task, new.binding) = (Some(binding.task_id), Some(binding.id));
     }

@@ -253,7 +253,7 @@ fn task_text(task: &TaskGlance) -> String {
         format!("  last cycle: {} ({}, {:.0} s ago)\n", one.cycle_id, one.state, one.age_seconds)
     };
     let mut lines = vec![
-        format!("\n{} ({}): {}\n", task.task, task.task_state, task.goal),
+        format!("\n{} ({}{}): {}\n", task.task, task.task_state, paused(task), task.goal),
         format!("  worker: {}\n", session(&task.worker)),
         format!("  manager: {}\n", session(&task.manager)),
         format!("  criteria: {} open, {} satisfied\n", task.criteria.open, task.criteria.satisfied),
@@ -263,6 +263,10 @@ fn task_text(task: &TaskGlance) -> String {
     lines.extend(task.attention.iter().map(|row| format!("  attention: {}\n", row.message)));
     lines.push(format!("  next: {}\n", task.next.command));
     lines.concat()
+}
+
+const fn paused(task: &TaskGlance) -> &'static str {
+    if task.paused_at.is_some() { ", paused" } else { "" }
 }
 
 fn delivery_line(one: &DeliveryGlance) -> String {
@@ -275,6 +279,9 @@ fn session_words(session: &SessionGlance) -> String {
     let since = session.staleness_seconds.map_or_else(String::new, |seconds| format!(" for {seconds:.0} s"));
     let mut words =
         vec![format!("{} {}{since}", session.name, turn_word(session)), session.delivery.to_owned()];
+    if session.taken_over_at.is_some() {
+        words.push("driven by a person".to_owned());
+    }
     if session.inbox_backlog > 0 {
         words.push(format!("{} unread", session.inbox_backlog));
     }

@@ -64,6 +64,10 @@ pub struct TasksRequest {
 }
 
 impl Request for TasksRequest {
+    fn only_reads(&self) -> bool {
+        self.create.is_none()
+    }
+
     fn check(&self) -> Result<()> {
         listing::check(self.limit)?;
         let goal = self.goal.as_deref().is_some_and(|goal| !goal.trim().is_empty());

@@ -12,6 +12,7 @@ use crate::acknowledge;
 use crate::acknowledge::AckReport;
 use crate::acknowledge::Asked;
 use crate::object::JsonObject;
+use crate::outbox::Letter;
 use crate::verb::Effect;
 use crate::verb::Group;
 use crate::verb::Request;
@@ -23,7 +24,7 @@ use crate::verb::Verb;
 /// JSON object whose keys are `goal_restatement`, `proposed_criteria`, `expected_tools`, `open_questions` and
 /// `ready_to_start`. It counts (`current`) until the task is bound anew or its configuration changes. Only the worker
 /// itself, or a person, can record it.
-#[derive(Args, Serialize, Deserialize, JsonSchema, Debug)]
+#[derive(Args, Clone, Serialize, Deserialize, JsonSchema, Debug)]
 #[serde(deny_unknown_fields)]
 pub struct WorkerAckRequest {
     /// The task, by name or id
@@ -52,6 +53,16 @@ impl WorkerAckRequest {
 }
 
 impl Request for WorkerAckRequest {
+    fn only_reads(&self) -> bool {
+        !self.from_stdin && self.payload_json.is_none()
+    }
+
+    fn letter(&self) -> Result<Option<Letter>> {
+        let payload =
+            if self.from_stdin { Some(JsonObject::from_stdin()?) } else { self.payload_json.clone() };
+        Ok(Some(Letter::WorkerAck(Self { from_stdin: false, payload_json: payload, ..self.clone() })))
+    }
+
     fn check(&self) -> Result<()> {
         self.asked().check()
     }

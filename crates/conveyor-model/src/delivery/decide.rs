@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::delivery::Hold;
 use crate::delivery::Stage;
 use crate::limits;
 use crate::pane;
@@ -75,6 +76,8 @@ pub struct Sight {
 /// Why nothing is done now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Wait {
+    /// A person has paused it, or has taken its target over.
+    Held(Hold),
     /// The agent has it in its queue.
     Queued,
     /// Something that we did not write stands in the composer.

@@ -5,6 +5,7 @@
 //! there is no separate path for recovery that only accidents would test. Reasons and measurements: `docs/delivery.md`.
 
 mod decide;
+mod hold;
 mod kind;
 mod stage;
 mod wish;
@@ -17,6 +18,10 @@ pub use decide::Sight;
 pub use decide::Target;
 pub use decide::Wait;
 pub use decide::decide;
+pub use hold::Hold;
+pub use hold::Holds;
+pub use hold::Passage;
+pub use hold::passage;
 pub use kind::Kind;
 pub use kind::Transport;
 pub use stage::Coarse;

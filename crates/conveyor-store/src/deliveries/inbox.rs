@@ -17,6 +17,7 @@ use crate::db::Db;
 use crate::deliveries::Delivery;
 use crate::deliveries::attempts::Attempt;
 use crate::deliveries::attempts::AttemptState;
+use crate::deliveries::lease::held_back;
 use crate::filter::Filter;
 use crate::tx::AuditRow;
 use crate::tx::Counter;
@@ -111,7 +112,7 @@ pub async fn inbox_of(
     db.all(Delivery::select(&rest), args).await
 }
 
-/// Offers the oldest item that no other reader holds. `offers` above 1 in the result means that it was offered before.
+/// Offers the oldest item that no other reader, no pause and no take-over holds. `offers` above 1 in the result means that it was offered before.
 ///
 /// The item is this reader's until `lasting` is over; whoever asks again under the same name gets it again.
 pub async fn offer_next(
@@ -137,10 +138,11 @@ pub async fn offer_next_of(
     // No task's id is empty, so that an empty text can stand for any.
     let rest = "WHERE target_session_id = $1 AND inbox_at IS NOT NULL AND consumed_at IS NULL \
                 AND state IN ('pending', 'recorded') AND ($4 = '' OR task_id = $4) \
-                AND (offered_until IS NULL OR offered_until <= $2 OR offered_to = $3) ORDER BY seq LIMIT 1";
+                AND (offered_until IS NULL OR offered_until <= $2 OR offered_to = $3)";
+    let rest = format!("{rest} AND NOT {} ORDER BY seq LIMIT 1", held_back!());
     let task = task.map_or(String::new(), ToString::to_string);
     let args = args![session, &now, &reader.to_owned(), &task];
-    let Some(before) = tx.one::<Delivery>(Delivery::select(rest), args).await? else { return Ok(None) };
+    let Some(before) = tx.one::<Delivery>(Delivery::select(&rest), args).await? else { return Ok(None) };
     let after = Delivery {
         offered_to: Some(reader.to_owned()),
         offered_until: Some(now.plus(lasting)),

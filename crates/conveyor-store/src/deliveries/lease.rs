@@ -20,6 +20,39 @@ use crate::filter::Filter;
 use crate::tx::AuditRow;
 use crate::tx::Tx;
 
+/// Whether nothing is delivered to a delivery's target, for its task, or for the task that its target works on, at the
+/// moment: what `conveyor_model::delivery::passage` keeps waiting, in the engine's words. Looked up by keys: sessions and
+/// tasks that went are kept for ever.
+macro_rules! held_back {
+    () => {
+        "(EXISTS (SELECT 1 FROM sessions s WHERE s.id = deliveries.target_session_id \
+         AND (s.paused_at IS NOT NULL OR s.taken_over_at IS NOT NULL)) \
+         OR EXISTS (SELECT 1 FROM tasks t WHERE t.id = deliveries.task_id AND t.paused_at IS NOT NULL) \
+         OR EXISTS (SELECT 1 FROM bindings b JOIN tasks w ON w.id = b.task_id \
+         WHERE b.worker_session_id = deliveries.target_session_id AND b.state = 'active' \
+         AND w.paused_at IS NOT NULL))"
+    };
+}
+pub(crate) use held_back;
+
+/// Whether a delivery that nobody has begun waits for the end of a hold. Keys and ends do not: see
+/// `conveyor_model::delivery::passage`.
+macro_rules! waits_for_hold {
+    () => {
+        concat!(
+            "(state IN ('pending', 'leased') \
+             AND kind NOT IN ('answer', 'session_interrupt', 'slash', 'stop_session') AND ",
+            held_back!(),
+            ")"
+        )
+    };
+}
+
+/// A condition, what does not wait for the end of a hold, and what follows.
+fn concat_held(condition: &str, rest: &str) -> String {
+    format!("{condition} AND NOT {}{rest}", waits_for_hold!())
+}
+
 /// The right to act on a delivery.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lease {
@@ -33,7 +66,7 @@ pub struct Lease {
 ///
 /// `None` when there is none, when it is not available yet, or when somebody holds it: order is kept, nothing overtakes. A
 /// delivery that was submitted and waits for its record does not hold up the next one, nor does one that lies in the
-/// inbox, nor one whose sender put it off to a later time.
+/// inbox, nor one whose sender put it off to a later time. What a pause or a take-over keeps back is not leased.
 pub async fn lease_next(
     tx: &mut Tx,
     target: &SessionId,
@@ -43,8 +76,9 @@ pub async fn lease_next(
     let now = tx.now();
     let rest = "WHERE target_session_id = $1 AND state IN ('pending', 'leased', 'effect_started', 'submitted') \
                 AND state <> 'submitted' AND inbox_at IS NULL \
-                AND NOT (state = 'pending' AND attempts = 0 AND available_at > $2) ORDER BY seq LIMIT 1";
-    match tx.one::<Delivery>(Delivery::select(rest), args![target, &now]).await? {
+                AND NOT (state = 'pending' AND attempts = 0 AND available_at > $2)";
+    let rest = concat_held(rest, " ORDER BY seq LIMIT 1");
+    match tx.one::<Delivery>(Delivery::select(&rest), args![target, &now]).await? {
         Some(oldest) => take(tx, oldest, dispatcher, lasting).await,
         None => Ok(None),
     }
@@ -120,15 +154,6 @@ pub async fn release(
     Ok(released)
 }
 
-/// Whether nothing is delivered to a delivery's target at the moment. Looked up by the session's key: sessions that went
-/// are kept for ever.
-macro_rules! held_back {
-    () => {
-        "EXISTS (SELECT 1 FROM sessions s WHERE s.id = deliveries.target_session_id \
-         AND (s.paused_at IS NOT NULL OR s.taken_over_at IS NOT NULL))"
-    };
-}
-
 /// The targets on a host for which something is to be typed and may be acted on now. Each is to be asked with
 /// [`lease_next`].
 ///
@@ -141,7 +166,7 @@ pub async fn ready_targets(db: &mut Db, host: &str, now: Timestamp) -> Result<Ve
          AND inbox_at IS NULL AND NOT (state = 'pending' AND transport = 'pull_required') \
          AND (leased_until IS NULL OR leased_until <= $2) \
          AND NOT ",
-        held_back!(),
+        waits_for_hold!(),
         " GROUP BY target_session_id ORDER BY min(seq)"
     );
     db.values(sql, args![&host.to_owned(), &now]).await

@@ -34,6 +34,7 @@ use conveyor_store::dispatchers::Dispatcher;
 use conveyor_store::divergences;
 use conveyor_store::handoffs;
 use conveyor_store::handoffs::Handoff;
+use conveyor_store::letters;
 use conveyor_store::receipts;
 use conveyor_store::receipts::Receipt;
 use conveyor_store::receipts::ReceiptStatus;
@@ -41,6 +42,7 @@ use conveyor_store::runs;
 use conveyor_store::runs::Run;
 use conveyor_store::runs::RunStatus;
 use conveyor_store::sessions::Role;
+use conveyor_store::tasks;
 use conveyor_store::telemetry;
 use conveyor_store::telemetry::GroupBy;
 use conveyor_store::telemetry::NewTelemetry;
@@ -426,4 +428,51 @@ pub(crate) async fn receipts_are_kept_in_order(place: &Place) {
     let mut db = ledger.read().await.unwrap();
     assert_eq!(receipts::list(&mut db, &delivery.id).await.unwrap(), kept);
     assert_eq!(receipts::latest(&mut db, &delivery.id).await.unwrap(), kept.pop());
+}
+
+pub(crate) async fn a_letter_is_noted_once(place: &Place) {
+    let ledger = place.open().await.unwrap();
+    let w = world(&ledger).await;
+    let mut tx = begin(&ledger).await;
+    let letter = letters::Letter {
+        id: "digest".to_owned(),
+        session_id: w.worker.id.clone(),
+        name: "a.json".to_owned(),
+        verb: Some("report".to_owned()),
+        refused: None,
+        taken_at: tx.now(),
+    };
+    letters::insert(&mut tx, &letter, told()).await.unwrap();
+    assert_eq!(letters::get(&mut tx, "digest").await.unwrap(), Some(letter.clone()));
+    assert_eq!(letters::count(&mut tx, &w.worker.id).await.unwrap(), 1);
+    assert!(letters::insert(&mut tx, &letter, told()).await.is_err());
+}
+
+pub(crate) async fn what_is_held_is_not_leased_and_goes_in_order_afterwards(place: &Place) {
+    let ledger = place.open().await.unwrap();
+    let w = world(&ledger).await;
+    let mut tx = begin(&ledger).await;
+    let mut ids = Vec::new();
+    for token in ["7Q4K2MZ0AB", "7Q4K2MZ0AC"] {
+        let id = DeliveryId::new(tx.clock().uuid_v7());
+        let mut new =
+            NewDelivery::new(id, token.to_owned(), "session_nudge", Transport::Push, "host".to_owned());
+        new.target = Some(w.worker.id.clone());
+        ids.push(deliveries::insert(&mut tx, new, told()).await.unwrap().delivery.id);
+    }
+    let task = w.task.clone();
+    let paused = tasks::Task { paused_at: Some(tx.now()), ..task.clone() };
+    tasks::update(&mut tx, &paused, told()).await.unwrap();
+    let (worker, minute) = (&w.worker.id, Duration::from_secs(60));
+    let now = tx.now();
+    assert!(deliveries::lease_next(&mut tx, worker, "d", minute).await.unwrap().is_none());
+    assert!(deliveries::ready_targets(&mut tx, "host", now).await.unwrap().is_empty());
+    tasks::update(&mut tx, &task, told()).await.unwrap();
+    let taken = conveyor_store::sessions::Session { taken_over_at: Some(now), ..w.worker.clone() };
+    conveyor_store::sessions::update(&mut tx, &taken, told()).await.unwrap();
+    assert!(deliveries::lease_next(&mut tx, worker, "d", minute).await.unwrap().is_none());
+    conveyor_store::sessions::update(&mut tx, &w.worker, told()).await.unwrap();
+    assert_eq!(deliveries::ready_targets(&mut tx, "host", now).await.unwrap(), [worker.clone()]);
+    let lease = deliveries::lease_next(&mut tx, worker, "d", minute).await.unwrap().unwrap();
+    assert_eq!((&lease.delivery.id, lease.delivery.attempts), (&ids[0], 1), "a hold uses up no attempt");
 }

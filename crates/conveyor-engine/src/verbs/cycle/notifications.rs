@@ -46,6 +46,14 @@ pub(super) async fn waiting(tx: &mut Tx, scene: &Scene) -> Result<Vec<Delivery>>
     };
     let is_ours = |one: &Delivery| one.binding_id.as_ref() == Some(&scene.binding.id) && is_notification(one);
     waiting.retain(is_ours);
+    let mut free = Vec::with_capacity(waiting.len());
+    for delivery in waiting {
+        // What lies in the inbox of whoever is held stays there.
+        if gate::inbox_hold(tx, &delivery).await?.is_none() {
+            free.push(delivery);
+        }
+    }
+    let mut waiting = free;
     let is_new = |one: &Delivery| one.state == Stage::Pending && one.inbox_at.is_none();
     for delivery in open.into_iter().filter(|one| is_new(one) && is_due(one) && is_ours(one)) {
         if gate::verdict(tx, &delivery).await? == Verdict::Open {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use conveyor_model::Timestamp;
+use conveyor_model::delivery::Hold;
 use conveyor_model::ids::BindingId;
 use conveyor_model::ids::DeliveryId;
 use conveyor_model::ids::SessionId;
@@ -54,6 +55,8 @@ pub struct CycleReport {
     pub worker_session: String,
     /// The manager's name.
     pub manager_session: String,
+    /// Why nothing is delivered now: the task is paused, or a person drives the worker.
+    pub held: Option<Hold>,
     /// The cycle's number.
     pub cycle_id: i64,
     /// When it began.
@@ -326,6 +329,7 @@ pub(super) fn of(
         binding_id: scene.binding.id.clone(),
         worker_session: scene.worker.name.to_string(),
         manager_session: scene.manager.name.to_string(),
+        held: scene.holds().strongest(),
         cycle_id: 0,
         cycle_started_at: now,
         cycle_completed_at: now,

@@ -1,6 +1,7 @@
 //! Whom a cycle is about: task, binding, worker, manager, and what the manager has to know beside.
 
 use conveyor_model::Result;
+use conveyor_model::delivery::Holds;
 use conveyor_model::observation::Marks;
 use conveyor_store::bindings::Binding;
 use conveyor_store::sessions::Session;
@@ -44,6 +45,15 @@ impl Scene {
         let manager = resolve::by_id(&mut db, &binding.manager_session_id).await?;
         let policy = manager_context::policy(&mut db, &binding).await?;
         Ok(Self { word: word.to_owned(), task, binding, worker, manager, policy })
+    }
+
+    /// What keeps messages from the worker.
+    pub(super) fn holds(&self) -> Holds {
+        Holds {
+            session_paused: self.worker.paused_at.is_some(),
+            taken_over: self.worker.taken_over_at.is_some(),
+            task_paused: self.task.paused_at.is_some(),
+        }
     }
 
     /// Where the worker stood when the binding began.
