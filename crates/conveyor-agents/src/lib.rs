@@ -5,6 +5,7 @@
 //! memory ([`log::MemoryLog`]).
 
 pub mod discover;
+pub mod folders;
 pub mod follow;
 pub mod log;
 pub mod parse;
@@ -12,6 +13,7 @@ pub mod process;
 pub mod watch;
 
 pub use discover::discover;
+pub use folders::Folders;
 pub use follow::Batch;
 pub use follow::Follower;
 pub use follow::read_meta;

@@ -21,6 +21,7 @@ use conveyor_store::bindings::Binding;
 use conveyor_store::bindings::BindingState;
 use conveyor_store::deliveries;
 use conveyor_store::deliveries::Delivery;
+use conveyor_store::receipts;
 use conveyor_store::sessions;
 use conveyor_store::sessions::Role;
 use conveyor_store::sessions::Session;
@@ -42,6 +43,7 @@ use crate::hold;
 use crate::ingest;
 use crate::resolve;
 use crate::verb::Report;
+use crate::verbs::inbox_ack::ReceiptView;
 
 /// Whose inbox.
 #[derive(Clone, Debug)]
@@ -193,6 +195,8 @@ pub struct InboxItem {
     pub id: i64,
     /// What it says.
     pub message: String,
+    /// What its addressee said of it last: see `inbox-ack`.
+    pub acknowledgement: Option<ReceiptView>,
     /// How often it was offered.
     pub offers: i64,
     /// Details.
@@ -621,6 +625,7 @@ impl<'a> Inbox<'a> {
             error: delivery.error.clone(),
             id: delivery.number,
             message: delivery.body.clone(),
+            acknowledgement: receipts::latest(db, &delivery.id).await?.map(ReceiptView::from),
             offers: delivery.offers,
             payload: payload(delivery, source.as_ref(), target),
             redelivered: offered_before > 0,

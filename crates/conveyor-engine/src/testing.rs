@@ -59,6 +59,14 @@ impl World {
         plane(&self.folder, caller, &self.db)
     }
 
+    /// A person's plane whose process dies at a commit.
+    pub(crate) fn with_gate(&self, gate: std::sync::Arc<dyn conveyor_store::Gate>) -> Plane {
+        let home = self.folder.path().to_str().unwrap();
+        let environment = Environment::of(self.folder.path(), &[("HOME", home)]);
+        let effects = Effects { gate, ..Effects::real() };
+        Plane::with(environment, Caller::Person, Some(&self.db), effects).unwrap()
+    }
+
     /// The plane of an agent over MCP.
     pub(crate) fn agent(&self, session: &str) -> Plane {
         self.seen_by(Caller::Tool { thread: Some(format!("thread-{session}")), sandbox_mode: None })

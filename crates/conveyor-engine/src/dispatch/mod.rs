@@ -6,6 +6,7 @@
 //! | `item.rs` | one thing that it did, as reports show it |
 //! | `observe.rs` | reading the rollouts of all followed sessions |
 //! | `route.rs` | what needs no terminal: into the inbox, out of time, tried too often |
+//! | `letters.rs` | letters out of workers' outboxes, as they appear |
 //! | `push.rs` | what is typed, target by target |
 //! | `pass.rs` | all of that once |
 //! | `watch.rs` | all of that whenever something happens |
@@ -15,6 +16,7 @@
 //! Everything is level-triggered: a wake only says that something may be due; what is due is read from the ledger.
 
 mod item;
+mod letters;
 mod observe;
 mod pass;
 mod process;

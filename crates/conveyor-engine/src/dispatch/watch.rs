@@ -1,7 +1,7 @@
 //! Watching: nothing is polled. A ring of the ledger's bell, the growth of a rollout, and the moment at which something
 //! becomes due each wake what they concern; a sweep every few seconds finds what a writer did not live to ring for.
 //!
-//! Three things go on at once and never wait for one another: observing and routing, the work on each target, and the
+//! Several things go on at once and never wait for one another: observing and routing, the work on each target, and the
 //! heartbeat. They share one connection to the ledger, so none of them may stop being polled while it holds it: hence
 //! they are joined, and no branch of a `select!` that another future could be waiting for uses the ledger.
 
@@ -33,6 +33,7 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::watch;
 
 use super::Dispatch;
+use super::letters;
 use super::lock_name;
 use super::observe::Rollouts;
 use super::once;
@@ -139,7 +140,8 @@ impl Watching<'_> {
         if last <= 1 {
             return Ok(());
         }
-        let work = async { tokio::join!(self.observe(&mut rollouts), self.carry()) };
+        let letters = letters::watch(self.d, self.woken.subscribe(), self.ending.subscribe());
+        let work = async { tokio::join!(self.observe(&mut rollouts), self.carry(), letters) };
         let around = async { tokio::join!(self.listen(bell), self.beat(), self.asked(), self.count_down()) };
         tokio::select! {
             _ = work => {}

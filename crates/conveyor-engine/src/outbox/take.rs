@@ -55,8 +55,10 @@ pub(crate) async fn all(plane: &Plane) -> Result<(usize, bool)> {
     for (cwd, workers) in folders {
         match one(plane, &cwd, &workers).await {
             Ok((count, unfinished)) => taken = (taken.0 + count, taken.1 || unfinished),
-            Err(error) if error.kind == ErrorKind::Ledger => return Err(error),
-            Err(error) => tracing::warn!(%cwd, %error, "an outbox cannot be read"),
+            Err(error) if error.kind == ErrorKind::Environment => {
+                tracing::warn!(%cwd, %error, "an outbox cannot be read");
+            }
+            Err(error) => return Err(error),
         }
     }
     Ok(taken)
@@ -190,12 +192,28 @@ async fn take(
             tx.commit().await?;
             Ok(None)
         }
-        Err(error) if error.kind == ErrorKind::Ledger => Err(error),
-        Err(error) => {
+        Err(error) if is_the_letters_fault(error.kind) => {
             // Nothing of it may stay.
             tx.roll_back().await;
             refuse_as(plane, worker, name, id, error.message).await.map(Some)
         }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a letter would fail again however often it is taken.
+const fn is_the_letters_fault(kind: ErrorKind) -> bool {
+    match kind {
+        ErrorKind::Ambiguous
+        | ErrorKind::Conflict
+        | ErrorKind::NotFound
+        | ErrorKind::Refused
+        | ErrorKind::Usage => true,
+        ErrorKind::Environment
+        | ErrorKind::Interrupted
+        | ErrorKind::Ledger
+        | ErrorKind::Rollout
+        | ErrorKind::Timeout => false,
     }
 }
 

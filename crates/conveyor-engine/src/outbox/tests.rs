@@ -1,6 +1,7 @@
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use conveyor_store::acknowledgements;
 use conveyor_store::criteria;
@@ -8,6 +9,8 @@ use conveyor_store::handoffs;
 use conveyor_store::letters;
 use conveyor_store::sessions::Role;
 use conveyor_store::sessions::Session;
+use conveyor_store::testing::Killer;
+use conveyor_store::testing::Moment;
 use serde_json::Value;
 use serde_json::json;
 
@@ -95,26 +98,31 @@ async fn a_sandboxed_shell_reports_without_knowing_of_any_file() {
 }
 
 #[tokio::test]
-async fn a_letter_is_taken_once_though_its_file_could_not_be_removed() {
-    let (world, worker, outbox) = world().await;
-    put(&outbox, "a.json", &report("once"));
-    let before = std::fs::metadata(outbox.join("a.json")).unwrap();
-    let bytes = std::fs::read(outbox.join("a.json")).unwrap();
-    // A hard link keeps the very file; a killed dispatcher leaves it under its name.
-    let kept = outbox.join("../kept");
-    all(&world.plane).await.unwrap();
-    assert_eq!(taken(&world, &worker).await, 1);
-    std::fs::write(&kept, &bytes).unwrap();
-    std::fs::rename(&kept, outbox.join("a.json")).unwrap();
-    let again = std::fs::metadata(outbox.join("a.json")).unwrap();
-    all(&world.plane).await.unwrap();
-    use std::os::unix::fs::MetadataExt as _;
-    let same = (before.ino(), before.mtime_nsec()) == (again.ino(), again.mtime_nsec());
-    assert_eq!(taken(&world, &worker).await, if same { 1 } else { 2 }, "another file is another letter");
-    // The same words in the same turn are the same report all the same.
-    let task = world.plane.ledger().await.unwrap();
-    let task = conveyor_store::tasks::by_name(&mut *task.read().await.unwrap(), &"t".parse().unwrap()).await;
-    assert_eq!(handed_over(&world, &task.unwrap().unwrap().id).await, ["once"]);
+async fn a_letter_is_taken_once_wherever_its_dispatcher_is_killed() {
+    for moment in [Moment::BeforeCommit, Moment::AfterCommit] {
+        for name in ["a.json", "b.json"] {
+            let (world, worker, outbox) = world().await;
+            put(&outbox, "a.json", &report("once"));
+            std::fs::write(outbox.join("b.json"), "[]").unwrap();
+            let at = if name == "a.json" { 1 } else { 2 };
+            let killed = all(&world.with_gate(Arc::new(Killer::new(at, moment)))).await;
+            assert_eq!(killed.unwrap_err().kind, conveyor_model::ErrorKind::Interrupted);
+            assert!(
+                left(&outbox).contains(&name.to_owned()),
+                "{moment:?}: it died before {name} was removed"
+            );
+            all(&world.plane).await.unwrap();
+            assert_eq!(left(&outbox), Vec::<String>::new());
+            assert_eq!(taken(&world, &worker).await, 2, "{moment:?} {name}");
+            let mut reader = world.plane.ledger().await.unwrap().read().await.unwrap();
+            let task =
+                conveyor_store::tasks::by_name(&mut reader, &"t".parse().unwrap()).await.unwrap().unwrap();
+            drop(reader);
+            assert_eq!(handed_over(&world, &task.id).await, ["once"], "{moment:?} {name}");
+            let told = world.told().await;
+            assert_eq!(told.iter().filter(|told| told.starts_with("A letter of w was")).count(), 2);
+        }
+    }
 }
 
 #[tokio::test]
@@ -191,8 +199,8 @@ async fn a_letter_says_no_more_than_its_worker_may() {
         put(&outbox, &format!("{number}.json"), letter);
     }
     assert_eq!(all(&world.plane).await.unwrap().0, letters.len());
-    for number in 0..letters.len() {
-        assert!(!reason(&outbox, &format!("{number}.json")).is_empty(), "{}", letters[number]);
+    for (number, letter) in letters.iter().enumerate() {
+        assert!(!reason(&outbox, &format!("{number}.json")).is_empty(), "{letter}");
     }
     assert_eq!(handed_over(&world, &other.id).await, Vec::<String>::new());
 }

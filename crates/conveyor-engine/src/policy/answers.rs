@@ -7,6 +7,7 @@ use serde_json::Map;
 use serde_json::Value;
 
 use super::ListChange;
+use super::Objective;
 use super::Settings;
 use super::check_epilogues;
 
@@ -26,7 +27,11 @@ fn set(settings: &mut Settings, id: &str, answer: &Value) -> Result<()> {
     match id {
         "supervision_mode" => settings.mode = Some(text(answer)?.parse()?),
         "objective" => {
-            settings.objective = Some(if answer.is_null() { None } else { Some(text(answer)?.to_owned()) });
+            settings.objective = Some(if answer.is_null() {
+                Objective::Unset
+            } else {
+                Objective::Is(text(answer)?.to_owned())
+            });
         }
         "guidelines" => settings.guidelines = list(answer)?,
         "acceptance_criteria" => settings.acceptance = list(answer)?,

@@ -69,12 +69,20 @@ impl ListChange {
     }
 }
 
+/// A change of the objective.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Objective {
+    /// It is this.
+    Is(String),
+    /// There is none any more.
+    Unset,
+}
+
 /// What a caller sets. What is absent stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Settings {
     pub(crate) mode: Option<SupervisionMode>,
-    /// `Some(None)` unsets it.
-    pub(crate) objective: Option<Option<String>>,
+    pub(crate) objective: Option<Objective>,
     pub(crate) guidelines: ListChange,
     pub(crate) acceptance: ListChange,
     pub(crate) references: ListChange,
@@ -101,7 +109,11 @@ impl Settings {
     pub(crate) fn over(&self, before: ManagerConfig) -> ManagerConfig {
         ManagerConfig {
             supervision_mode: self.mode.unwrap_or(before.supervision_mode),
-            objective: self.objective.clone().unwrap_or(before.objective),
+            objective: match &self.objective {
+                Some(Objective::Is(text)) => Some(text.clone()),
+                Some(Objective::Unset) => None,
+                None => before.objective,
+            },
             guidelines_json: self.guidelines.over(&before.guidelines_json),
             acceptance_criteria_json: self.acceptance.over(&before.acceptance_criteria_json),
             reference_paths_json: self.references.over(&before.reference_paths_json),

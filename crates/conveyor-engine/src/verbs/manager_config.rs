@@ -27,6 +27,7 @@ use crate::Plane;
 use crate::object::JsonObject;
 use crate::policy;
 use crate::policy::ListChange;
+use crate::policy::Objective;
 use crate::policy::Settings;
 use crate::resolve;
 use crate::speaker;
@@ -173,7 +174,8 @@ impl ManagerConfigRequest {
     /// What the flags set.
     fn settings(&self) -> Result<Settings> {
         policy::check_epilogues(&self.epilogue)?;
-        let objective = if self.clear_objective { Some(None) } else { self.objective.clone().map(Some) };
+        let unset = self.clear_objective.then_some(Objective::Unset);
+        let objective = unset.or_else(|| self.objective.clone().map(Objective::Is));
         let require = [(self.require_acks, true), (self.no_require_acks, false)];
         Ok(Settings {
             mode: self.mode,

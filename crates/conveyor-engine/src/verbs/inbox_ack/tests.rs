@@ -34,6 +34,8 @@ async fn a_receipt_says_no_more_than_what_can_be_known() {
     world.json::<Dispatch>(json!({ "once": true })).await;
     let received = world.json::<InboxAck>(say(number, "received")).await;
     assert_eq!(received["receipt"]["event_type"], "dispatch_inbox_ack_recorded");
+    let inbox = world.json::<WorkerInbox>(json!({ "task": "t" })).await;
+    assert_eq!(inbox["items"][0]["acknowledgement"]["status"], "received");
     assert_eq!(received["notification"]["consumed_at"], Value::Null);
     let error = world.error::<InboxAck>(say(number, "accepted")).await;
     assert!(error.hint.unwrap().contains("worker-inbox t --consume-next"));

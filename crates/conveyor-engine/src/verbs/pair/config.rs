@@ -12,6 +12,7 @@ use super::PairRequest;
 use crate::object::JsonObject;
 use crate::policy;
 use crate::policy::ListChange;
+use crate::policy::Objective;
 use crate::policy::Settings;
 use crate::start;
 
@@ -37,7 +38,7 @@ pub(super) fn settings(request: &PairRequest) -> Result<Settings> {
     policy::check_epilogues(&request.manager_epilogue)?;
     Ok(Settings {
         mode: request.manager_mode,
-        objective: request.manager_objective.clone().map(Some),
+        objective: request.manager_objective.clone().map(Objective::Is),
         guidelines: ListChange::given(&request.manager_guideline),
         acceptance: ListChange::given(&request.manager_acceptance),
         references: ListChange::given(&request.manager_reference),
