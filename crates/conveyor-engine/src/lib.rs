@@ -6,6 +6,8 @@ mod adopt;
 mod attention;
 pub mod binding;
 pub mod caller;
+pub mod compaction;
+pub(crate) mod continuing;
 pub mod deliver;
 pub mod dispatch;
 pub mod enqueue;

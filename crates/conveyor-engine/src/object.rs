@@ -57,6 +57,12 @@ impl JsonObject {
     }
 }
 
+impl FromIterator<(String, Value)> for JsonObject {
+    fn from_iter<I: IntoIterator<Item = (String, Value)>>(members: I) -> Self {
+        Self(members.into_iter().collect())
+    }
+}
+
 impl FromStr for JsonObject {
     type Err = Error;
 

@@ -30,8 +30,9 @@ async fn a_nudge_to_a_busy_agent_becomes_its_next_turn_and_is_answered() -> Done
     assert_eq!(world.run("session-nudge", first).await?["delivered"], true);
     let second = json!({ "name": "foo", "text": "and then this" });
     let report = world.run("session-nudge", second).await?;
-    let waits = report["state"] == "submitted" || report["state"] == "recorded";
-    assert!(waits, "{report:#}");
+    // On a slow machine the first turn has ended by now, and perhaps the second.
+    let state = report["state"].as_str().unwrap();
+    assert!(["submitted", "recorded", "answered"].contains(&state), "{report:#}");
     let third = json!({ "name": "foo", "text": "last", "wait_for": "answered", "timeout": 20 });
     let report = world.run("session-nudge", third).await?;
     assert_eq!(report["state"], "answered", "{report:#}");

@@ -5,6 +5,8 @@
 
 pub mod acknowledgement;
 pub mod audit;
+pub mod compaction;
+pub mod continuation;
 pub mod delivery;
 pub mod error;
 pub mod glance;

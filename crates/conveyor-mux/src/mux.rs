@@ -21,7 +21,9 @@ pub enum Key {
     Enter,
     /// Interrupts a running turn.
     Escape,
-    /// Deletes a line of the composer; does nothing when it is empty.
+    /// Goes to the end of a line of the composer.
+    CtrlE,
+    /// Deletes a line of the composer before the cursor; does nothing when it is empty.
     CtrlU,
 }
 
@@ -32,6 +34,7 @@ impl Key {
             Self::Tab => "Tab",
             Self::Enter => "Enter",
             Self::Escape => "Escape",
+            Self::CtrlE => "C-e",
             Self::CtrlU => "C-u",
         }
     }

@@ -195,6 +195,8 @@ stored_as_text!(
     TaskId,
     Timestamp,
     conveyor_model::audit::Hash,
+    conveyor_model::continuation::Agreement,
+    conveyor_model::continuation::Verdict,
     conveyor_model::delivery::Stage,
     conveyor_model::delivery::Transport,
 );

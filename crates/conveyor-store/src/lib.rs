@@ -13,6 +13,7 @@ pub mod bindings;
 mod cell;
 mod clock;
 pub mod configs;
+pub mod continuations;
 pub mod criteria;
 pub mod cycles;
 mod db;

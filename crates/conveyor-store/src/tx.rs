@@ -183,6 +183,10 @@ pub enum Counter {
     Attention,
     /// `bindings.number`
     Binding,
+    /// `continuations.id`
+    Continuation,
+    /// `continuation_reviews.id`
+    ContinuationReview,
     /// `criteria.id`
     Criterion,
     /// `cycles.id`
@@ -222,6 +226,8 @@ impl Counter {
             Self::Attempt => "attempt",
             Self::Attention => "attention",
             Self::Binding => "binding",
+            Self::Continuation => "continuation",
+            Self::ContinuationReview => "continuation_review",
             Self::Criterion => "criterion",
             Self::Cycle => "cycle",
             Self::Decision => "decision",

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use conveyor_model::Error;
 use conveyor_model::Result;
 
+pub use self::screen::title_thread;
 use crate::log::AgentLog;
 use crate::log::thread_id;
 use crate::log::thread_of_rollout;
@@ -354,8 +355,15 @@ impl Evidence {
         evidence.add(Proof::PaneTitle, title.map(|id| whole(log, home, id)).transpose()?.unwrap_or_default());
         evidence.add(Proof::Caller, clues.caller.and_then(thread_id).map(ToOwned::to_owned));
         if let Some(found) = found {
-            evidence.add(Proof::WriterLock, held(&found.belongings, lock_thread));
-            evidence.add(Proof::OpenRollout, held(&found.belongings, thread_of_rollout));
+            let locks = held(&found.belongings, lock_thread);
+            let rollouts = held(&found.belongings, thread_of_rollout);
+            // After `/clear` a TUI goes on holding the old thread's lock and rollout, and the new one has only a lock
+            // until its first message (measured on 0.169): then the rollouts must not speak for the old one.
+            let speak = locks.is_subset(&rollouts);
+            evidence.add(Proof::WriterLock, locks);
+            if speak {
+                evidence.add(Proof::OpenRollout, rollouts);
+            }
         }
         Ok(evidence)
     }

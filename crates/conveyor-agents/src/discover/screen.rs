@@ -15,7 +15,7 @@ const FOOTER_LINES: usize = 3;
 ///
 /// A program that runs in the pane can set the title too; so can a text that a shell prints. What it says is a proof
 /// only while Codex itself runs in the pane.
-pub(super) fn title_thread(title: &str) -> Option<&str> {
+pub fn title_thread(title: &str) -> Option<&str> {
     let last = title.split(['|', ' ']).next_back()?;
     let shown = last.trim_end_matches(['.', '…']);
     let enough = shown.len() >= SHOWN_CHARS && shown.len() <= THREAD_ID_CHARS;

@@ -34,6 +34,10 @@ fn table() -> Vec<(&'static str, Value, &'static str)> {
         ("classify", json!({ "text": "› Ask" }), "PMOWXU"),
         ("commands", json!({}), "PMOWXU"),
         ("commands", json!({ "cancel": COMMAND }), "PM"),
+        // Nothing is granted in this world: whoever may ask is refused for that.
+        ("compact-worker", json!({ "task": "t", "reason": "r", "dry_run": true }), ""),
+        ("continuation", json!({ "task": "t", "list": true }), "PMW"),
+        ("continuation", json!({ "task": "t", "submit": "worker", "payload_json": {} }), "PW"),
         ("cycle", task(), "PMO"),
         ("db-doctor", json!({}), "PMOWXU"),
         ("deregister", json!({ "name": "x" }), "PMOX"),
@@ -72,6 +76,7 @@ fn table() -> Vec<(&'static str, Value, &'static str)> {
         ("register-manager", json!({ "name": "new" }), "PMOWXU"),
         ("register-worker", json!({ "name": "new" }), "PMOWXU"),
         ("report", json!({ "task": "t", "status": "done", "message": "m" }), "PW"),
+        ("request-worker-compact", json!({ "task": "t", "dry_run": true }), ""),
         ("resume", task(), "P"),
         ("session-inbox", json!({ "session": "w", "consume_next": true }), "PW"),
         ("session-interrupt", json!({ "name": "w", "dry_run": true }), ""),

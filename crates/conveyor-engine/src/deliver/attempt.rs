@@ -41,6 +41,7 @@ use crate::Plane;
 use crate::attention;
 use crate::gate;
 use crate::growth;
+use crate::identify;
 use crate::ingest;
 use crate::message;
 
@@ -97,6 +98,9 @@ impl<'a> Attempt<'a> {
     /// Carries a message as far as it goes.
     pub(super) async fn message(&mut self) -> Result<Option<Wait>> {
         loop {
+            if self.is_overdue().await? {
+                self.prove_thread().await;
+            }
             ingest::session(self.plane, &self.session).await?;
             if !self.reload().await? {
                 return Ok(None);
@@ -327,7 +331,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Whether the caller still waits for the proof of what was submitted.
-    async fn is_patient(&self) -> Result<bool> {
+    pub(super) async fn is_patient(&self) -> Result<bool> {
         let waited = match self.delivery.submitted_at {
             Some(at) => self.now().await?.since(at),
             None => Duration::MAX,
@@ -335,14 +339,31 @@ impl<'a> Attempt<'a> {
         Ok(self.until.stage > Stage::Submitted && waited < self.until.patience)
     }
 
-    async fn turn_is_running(&self) -> Result<bool> {
+    /// Whether it was submitted and an idle agent should have recorded it by now: its record may stand in a thread that
+    /// the session was not known to have.
+    async fn is_overdue(&self) -> Result<bool> {
+        Ok(match (self.delivery.state, self.delivery.submitted_at) {
+            (Stage::Submitted, Some(at)) => self.now().await?.since(at) > limits::KEY_SHOWN,
+            _ => false,
+        })
+    }
+
+    /// Looks which thread the session has now. Processes and screens change while they are looked at: what is not proved
+    /// now may be at the next look.
+    pub(super) async fn prove_thread(&self) {
+        if let Err(error) = identify::refresh(self.plane, &self.session).await {
+            tracing::debug!(session = %self.session.name, %error, "no thread is proved");
+        }
+    }
+
+    pub(super) async fn turn_is_running(&self) -> Result<bool> {
         let ledger = self.plane.ledger().await?;
         let turn = turns::get(&mut *ledger.read().await?, &self.session.id).await?;
         Ok(turn.is_some_and(|row| ingest::turn_of(&row).coarse() == conveyor_model::turn::Coarse::Busy))
     }
 
     /// The session's thread, its rollout, and how long that is now.
-    async fn where_it_ends(&self) -> Result<(Option<String>, Option<PathBuf>, u64)> {
+    pub(super) async fn where_it_ends(&self) -> Result<(Option<String>, Option<PathBuf>, u64)> {
         let ledger = self.plane.ledger().await?;
         let current = threads::current(&mut *ledger.read().await?, &self.session.id).await?;
         let Some(thread) = current.into_iter().next() else { return Ok((None, None, 0)) };

@@ -142,7 +142,7 @@ impl Attempt<'_> {
         self.refuse(Stage::Unproved, error).await
     }
 
-    async fn refuse(&mut self, to: Stage, error: Error) -> Result<Option<Wait>> {
+    pub(super) async fn refuse(&mut self, to: Stage, error: Error) -> Result<Option<Wait>> {
         let audit =
             AuditRow::new(format!("delivery_{to}"), format!("{} is {to}: {error}.", self.delivery.id));
         let change = Change { error: Some(error.clone()), ..Change::default() };

@@ -4,6 +4,7 @@
 mod attempt;
 mod keys;
 mod look;
+mod slash;
 
 use std::time::Duration;
 
@@ -155,7 +156,11 @@ pub async fn leased(plane: &Plane, delivery: Delivery, holder: &Holder, until: U
         return Ok(Carried { delivery: get(plane, &delivery.id).await?, wait: None, elsewhere: false });
     };
     let kind: Kind = delivery.kind.parse()?;
-    let wait = if kind.is_message() { attempt.message().await? } else { attempt.keys(kind).await? };
+    let wait = match kind {
+        Kind::Slash => attempt.slash().await?,
+        _ if kind.is_message() => attempt.message().await?,
+        _ => attempt.keys(kind).await?,
+    };
     Ok(Carried { delivery: get(plane, &delivery.id).await?, wait, elsewhere: false })
 }
 

@@ -18,6 +18,7 @@ use conveyor_store::threads::SessionThread;
 use super::seats;
 use super::shown;
 use crate::Plane;
+use crate::ingest::settle;
 use crate::locate;
 use crate::message;
 
@@ -172,6 +173,7 @@ async fn adopt(
     let sentence = format!("{} has the thread {thread} now, proved by its {proof}.", session.name);
     threads::adopt(&mut tx, &session.id, thread, rollout, proof, AuditRow::new("thread_adopted", sentence))
         .await?;
+    settle::by_new_thread(&mut tx, session).await?;
     tx.commit().await?;
     locate::note(&plane.environment, thread, plane.location())?;
     Ok(Refreshed::Adopted { thread: thread.to_owned() })

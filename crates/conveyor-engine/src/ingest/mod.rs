@@ -5,7 +5,7 @@
 //! that do so at once never store a line twice: the position moves by compare-and-set in the same transaction.
 
 mod route;
-mod settle;
+pub(crate) mod settle;
 
 use std::path::Path;
 use std::path::PathBuf;

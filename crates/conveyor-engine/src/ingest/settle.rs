@@ -1,6 +1,7 @@
 //! Settling deliveries: a record that holds the token proves the delivery, the end of that turn answers it.
 
 use conveyor_model::Result;
+use conveyor_model::compaction::SlashCommand;
 use conveyor_model::delivery::Kind;
 use conveyor_model::delivery::Stage;
 use conveyor_model::rollout;
@@ -38,7 +39,7 @@ pub(super) async fn by_record(
         inbox::confirm_by_record(tx, session, output).await?;
     }
     if matches!(event.kind, rollout::Kind::Compacted) {
-        keys(tx, session, Kind::Slash, "The thread was compacted").await?;
+        slash(tx, session, SlashCommand::Compact, "The thread was compacted").await?;
     }
     Ok(())
 }
@@ -100,14 +101,40 @@ pub(super) async fn by_end(tx: &mut Tx, session: &Session, end: &TurnEnd) -> Res
     }
 }
 
+/// Settles a `/clear` whose effect was proved: the session has another thread than the one in which it was typed.
+pub(crate) async fn by_new_thread(tx: &mut Tx, session: &Session) -> Result<()> {
+    slash(tx, session, SlashCommand::Clear, "A new thread was proved").await
+}
+
+/// Settles what one of the agent's own commands was seen to have done, also when nothing had proved it in time.
+async fn slash(tx: &mut Tx, session: &Session, command: SlashCommand, why: &str) -> Result<()> {
+    let wanted = deliveries::Wanted {
+        target: Some(session.id.clone()),
+        kinds: vec![Kind::Slash.as_str().to_owned()],
+        states: vec![Stage::EffectStarted, Stage::Submitted, Stage::Unproved],
+        ..deliveries::Wanted::default()
+    };
+    let open = deliveries::list(tx, &wanted, conveyor_model::limits::LIST_ROWS).await?;
+    for delivery in open.iter().filter(|open| SlashCommand::of(&open.body) == Some(command)) {
+        had_its_effect(tx, delivery, why).await?;
+        attention::delivery_settled(tx, delivery).await?;
+    }
+    Ok(())
+}
+
 /// Settles deliveries of keys whose effect was seen. An effect proves only what was begun.
 async fn keys(tx: &mut Tx, session: &Session, kind: Kind, why: &str) -> Result<()> {
     let open = deliveries::open_for(tx, &session.id, conveyor_model::limits::LIST_ROWS).await?;
     for delivery in open.iter().filter(|open| open.kind == kind.as_str() && open.state.is_open_effect()) {
-        let audit = AuditRow::new("delivery_recorded", format!("{why}: {} had its effect.", delivery.id));
-        let change = Change::default();
-        deliveries::move_state(tx, &delivery.id, None, delivery.state, Stage::Recorded, &change, audit)
-            .await?;
+        had_its_effect(tx, delivery, why).await?;
     }
     Ok(())
+}
+
+async fn had_its_effect(tx: &mut Tx, delivery: &Delivery, why: &str) -> Result<()> {
+    let audit = AuditRow::new("delivery_recorded", format!("{why}: {} had its effect.", delivery.id));
+    let change = Change::default();
+    deliveries::move_state(tx, &delivery.id, None, delivery.state, Stage::Recorded, &change, audit)
+        .await
+        .map(drop)
 }

@@ -56,12 +56,26 @@ impl World {
 
     /// Starts a simulated agent and registers it as its pane and lock prove it.
     pub(crate) async fn agent(&self, name: &str, role: Role, flags: &[&str]) -> Result<Agent> {
+        self.agent_of(&sim()?, name, role, flags).await
+    }
+
+    /// The same under the name by which a process is taken for Codex, so that its threads can be proved again.
+    pub(crate) async fn agent_like_codex(&self, name: &str, role: Role, flags: &[&str]) -> Result<Agent> {
+        let (sim, codex) = (sim()?, self.folder.path().join("codex"));
+        if !codex.exists() {
+            std::fs::hard_link(&sim, &codex).or_else(|_| std::fs::copy(&sim, &codex).map(drop))?;
+        }
+        self.agent_of(&codex, name, role, flags).await
+    }
+
+    async fn agent_of(&self, program: &Path, name: &str, role: Role, flags: &[&str]) -> Result<Agent> {
         let home = self.folder.path().join(format!("codex-{name}"));
         std::fs::create_dir_all(&home)?;
         let mut argv =
-            vec![sim()?.display().to_string(), "agent".into(), "--home".into(), home.display().to_string()];
+            vec![program.display().to_string(), "agent".into(), "--home".into(), home.display().to_string()];
         argv.extend(flags.iter().map(ToString::to_string));
-        let program = Program { argv, env: Vec::new(), folder: self.folder.path().to_owned() };
+        let env = vec![("CODEX_HOME".to_owned(), home.display().to_string())];
+        let program = Program { argv, env, folder: self.folder.path().to_owned() };
         let pane = self.tmux.open(&format!("codex-{name}"), &program)?;
         let thread =
             conveyor_sim::tmux::poll(SOON, || Ok(lock_of(&home)))?.context("no writer lock appeared")?;

@@ -58,7 +58,7 @@ words! {
         /// A message typed by `session-nudge`.
         SessionNudge = "session_nudge",
         /// One of Codex's own slash commands.
-        Slash = "slash",
+        Slash = "request_worker_compact",
         /// The end of a session: its turn, its program and its pane.
         Stop = "stop_session",
         /// A worker's turn has ended; its manager is told.

@@ -262,6 +262,7 @@ impl Mux for SimMux {
             Key::Tab => b"\t",
             Key::Enter => b"\r",
             Key::Escape => b"\x1b",
+            Key::CtrlE => b"\x05",
             Key::CtrlU => b"\x15",
         };
         self.step(What::Press(key), |inner| {

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use conveyor_model::ErrorKind;
+use conveyor_model::continuation::Agreement;
+use conveyor_model::continuation::Verdict;
 use conveyor_model::delivery::Transport;
 use conveyor_model::ids::DeliveryId;
 use conveyor_model::ids::RunId;
@@ -15,6 +17,9 @@ use conveyor_store::attention::NewAttention;
 use conveyor_store::configs;
 use conveyor_store::configs::ManagerConfig;
 use conveyor_store::configs::SupervisionMode;
+use conveyor_store::continuations;
+use conveyor_store::continuations::Continuation;
+use conveyor_store::continuations::Review;
 use conveyor_store::criteria;
 use conveyor_store::criteria::Criterion;
 use conveyor_store::criteria::CriterionSource;
@@ -475,4 +480,49 @@ pub(crate) async fn what_is_held_is_not_leased_and_goes_in_order_afterwards(plac
     assert_eq!(deliveries::ready_targets(&mut tx, "host", now).await.unwrap(), [worker.clone()]);
     let lease = deliveries::lease_next(&mut tx, worker, "d", minute).await.unwrap().unwrap();
     assert_eq!((&lease.delivery.id, lease.delivery.attempts), (&ids[0], 1), "a hold uses up no attempt");
+}
+
+pub(crate) async fn continuations_count_for_each_side_and_correlation(place: &Place) {
+    let ledger = place.open().await.unwrap();
+    let w = world(&ledger).await;
+    let mut tx = begin(&ledger).await;
+    let mut made = Vec::new();
+    let sides = [(Role::Worker, "a"), (Role::Manager, "a"), (Role::Worker, "a"), (Role::Worker, "b")];
+    for (proposer, correlation) in sides {
+        let one = Continuation {
+            id: 0,
+            task_id: w.task.id.clone(),
+            binding_id: Some(w.binding.id.clone()),
+            proposer,
+            revision: 0,
+            payload_json: json!({ "next": made.len() }),
+            correlation_id: correlation.to_owned(),
+            created_at: tx.now(),
+        };
+        made.push(continuations::insert(&mut tx, one, told()).await.unwrap());
+    }
+    assert_eq!(made.iter().map(|one| one.revision).collect::<Vec<_>>(), [1, 1, 2, 1]);
+    let review = Review {
+        id: 0,
+        task_id: w.task.id.clone(),
+        correlation_id: "a".to_owned(),
+        worker_continuation_id: made[2].id,
+        manager_continuation_id: made[1].id,
+        agreement: Agreement::Divergent,
+        verdict: Verdict::Stop,
+        rationale: "they exclude each other".to_owned(),
+        addendum: None,
+        subagent_run_json: json!({ "status": "succeeded" }),
+        operator_routing_required: true,
+        created_at: tx.now(),
+    };
+    let review = continuations::insert_review(&mut tx, review, told()).await.unwrap();
+    tx.commit().await.unwrap();
+    let mut db = ledger.read().await.unwrap();
+    let latest = continuations::latest(&mut db, &w.task.id, "a", Role::Worker).await.unwrap();
+    assert_eq!(latest.as_ref(), Some(&made[2]));
+    assert_eq!(continuations::latest(&mut db, &w.task.id, "b", Role::Manager).await.unwrap(), None);
+    made.reverse();
+    assert_eq!(continuations::list(&mut db, &w.task.id, 10).await.unwrap(), made);
+    assert_eq!(continuations::reviews(&mut db, &w.task.id, 10).await.unwrap(), [review]);
 }

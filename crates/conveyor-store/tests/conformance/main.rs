@@ -68,6 +68,7 @@ suite![
     evidence::attention_is_raised_once_and_cleared,
     evidence::criteria_are_one_for_each_text_and_source,
     evidence::cycles_keep_their_spans,
+    evidence::continuations_count_for_each_side_and_correlation,
     evidence::dispatchers_are_replaced_by_id,
     evidence::divergences_are_counted_in_runs,
     evidence::handoffs_and_decisions_are_appended,

@@ -37,10 +37,11 @@ fn lines(text: &str) -> Vec<String> {
     found.into_iter().collect()
 }
 
-/// `<task>` becomes `x1`, and `<id>` the id of a command.
+/// `<task>` becomes `x1`, and where only certain words are taken, one of them.
 fn without_placeholders(line: &str) -> String {
     let line = line.split(" > ").next().unwrap_or(line);
     let line = line.replace("<id>", "command-00000000-0000-7000-8000-000000000000");
+    let line = line.replace("<decision>", "wait").replace("<category.action>", "repo.open_pr");
     let mut plain = String::new();
     let mut depth = 0_u32;
     for letter in line.chars() {
