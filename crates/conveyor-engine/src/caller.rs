@@ -1,5 +1,7 @@
 //! Who calls a verb, and what that lets it do.
 
+pub(crate) mod judge;
+
 use conveyor_model::Error;
 use conveyor_model::ErrorKind;
 use conveyor_model::Result;

@@ -7,6 +7,7 @@ mod attention;
 pub mod binding;
 pub mod caller;
 pub mod compaction;
+pub mod confine;
 pub(crate) mod continuing;
 pub mod deliver;
 pub mod dispatch;
@@ -38,8 +39,10 @@ pub mod stop;
 pub mod table;
 #[cfg(test)]
 mod testing;
+pub mod transcript;
 pub mod verb;
 pub mod verbs;
+pub mod verify;
 mod waiting;
 
 pub use caller::Caller;

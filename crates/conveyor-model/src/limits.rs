@@ -176,3 +176,39 @@ pub const OUTBOX_SETTLES: Duration = Duration::from_secs(2);
 /// How long one of Codex's own commands, once submitted, is given to begin its effect before nothing proves it. Measured on
 /// an idle 0.169, 0.144 and 0.99: 50 ms to the new thread, 100 ms to the turn that compacts; the turn itself may take minutes.
 pub const SLASH_BEGINS: Duration = Duration::from_secs(10);
+
+/// Longest text of a criterion, its proof or its rationale, in bytes. A criterion is a sentence; a page belongs in a file.
+pub const CRITERION_BYTES: usize = 8 * 1024;
+
+/// Longest answer of a worker that criteria are read from, in bytes.
+pub const PLAN_BYTES: usize = 256 * 1024;
+
+/// How long a killed tree of processes is given to be gone. A process in an uninterruptible call may take seconds.
+pub const CONFINED_KILL: Duration = Duration::from_secs(10);
+
+/// How long a confined command's pipe is read after all its processes are dead.
+pub const CONFINED_PIPE: Duration = Duration::from_secs(2);
+
+/// How much longer than its own limit a confined command's helper is waited for: its kill and its pipes have theirs.
+pub const CONFINED_ENDS: Duration = Duration::from_secs(20);
+
+/// Longest description of what is to be run in confinement, in bytes: command, environment and standard input.
+pub const CONFINED_SPEC_BYTES: u64 = 32 * 1024 * 1024;
+
+/// Bytes that are kept of what a check prints; the digest is of all.
+pub const CHECK_OUTPUT_BYTES: usize = 64 * 1024;
+
+/// Longest command line of a check, in bytes. More belongs in a script of the repository.
+pub const CHECK_BYTES: usize = 8 * 1024;
+
+/// Longest revision that git is asked for, in bytes.
+pub const REVISION_BYTES: usize = 256;
+
+/// How long a git command may take, in milliseconds. A working tree of a large repository takes a minute on a slow disk.
+pub const GIT_MS: u64 = 300_000;
+
+/// How long a check may take by default, in seconds.
+pub const CHECK_SECONDS: u32 = 600;
+
+/// The longest time that a check may be given, in seconds.
+pub const CHECK_SECONDS_MAX: u32 = 6 * 3_600;

@@ -56,3 +56,80 @@ CREATE TABLE continuation_reviews (
     created_at TEXT NOT NULL
 );
 CREATE INDEX continuation_reviews_task ON continuation_reviews (task_id, id);
+
+-- The command that shows whether a criterion holds.
+CREATE TABLE criterion_checks (
+    criterion_id IDENTITY REFERENCES criteria (id),
+    command TEXT NOT NULL,
+    must_fail_on TEXT,
+    brought_by TEXT NOT NULL,
+    allowed_at TEXT,
+    created_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL
+);
+
+-- What shows that a criterion holds: what somebody said (claimed), and what the plane ran itself (verified).
+CREATE TABLE evidence (
+    id IDENTITY,
+    task_id TEXT NOT NULL REFERENCES tasks (id),
+    criterion_id BIGINT NOT NULL REFERENCES criteria (id),
+    kind TEXT NOT NULL CHECK (kind IN ('claimed', 'verified')),
+    passed BIGINT NOT NULL,
+    repository TEXT,
+    commit_id TEXT,
+    tree_id TEXT,
+    details_json TEXT NOT NULL,
+    created_at TEXT NOT NULL
+);
+CREATE INDEX evidence_task ON evidence (task_id, criterion_id, id);
+
+-- Beside the evidence, so that a listing does not read it.
+CREATE TABLE evidence_outputs (
+    evidence_id IDENTITY REFERENCES evidence (id),
+    output TEXT NOT NULL
+);
+
+CREATE TABLE epilogue_runs (
+    id IDENTITY,
+    task_id TEXT NOT NULL REFERENCES tasks (id),
+    step_name TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('succeeded', 'failed')),
+    result_json TEXT NOT NULL,
+    error TEXT,
+    started_at TEXT NOT NULL,
+    finished_at TEXT NOT NULL,
+    correlation_id TEXT
+);
+CREATE INDEX epilogue_runs_task ON epilogue_runs (task_id, step_name, id);
+
+-- How far a session's record was taken into its task's transcript.
+CREATE TABLE captures (
+    id IDENTITY,
+    task_id TEXT NOT NULL REFERENCES tasks (id),
+    binding_id TEXT REFERENCES bindings (id),
+    session_id TEXT NOT NULL REFERENCES sessions (id),
+    role TEXT NOT NULL CHECK (role IN ('worker', 'manager')),
+    source TEXT NOT NULL,
+    mode TEXT NOT NULL,
+    last_event_id BIGINT NOT NULL,
+    line_count BIGINT NOT NULL,
+    content_sha256 TEXT NOT NULL,
+    captured_at TEXT NOT NULL
+);
+CREATE INDEX captures_task ON captures (task_id, role, id);
+
+-- What a capture added to the transcript.
+CREATE TABLE transcript_segments (
+    id IDENTITY,
+    task_id TEXT NOT NULL REFERENCES tasks (id),
+    role TEXT NOT NULL CHECK (role IN ('worker', 'manager')),
+    source_capture_id BIGINT NOT NULL REFERENCES captures (id),
+    previous_capture_id BIGINT REFERENCES captures (id),
+    segment_kind TEXT NOT NULL CHECK (segment_kind IN ('metadata', 'reset', 'segment')),
+    line_count BIGINT NOT NULL,
+    byte_count BIGINT NOT NULL,
+    content_sha256 TEXT NOT NULL,
+    segment_text TEXT,
+    captured_at TEXT NOT NULL
+);
+CREATE INDEX transcript_segments_task ON transcript_segments (task_id, role, id);

@@ -71,7 +71,8 @@ table! {
     }
 }
 
-/// Adds a criterion, or returns the one of the same task, source and text. The flag says whether it is new.
+/// Adds a criterion, or returns the one of the same task, source and text. The flag says whether it is new. The audit
+/// row's payload gets the number as `criterion_id`.
 pub async fn insert(tx: &mut Tx, mut criterion: Criterion, audit: AuditRow) -> Result<(Criterion, bool)> {
     let rest = "WHERE task_id = $1 AND source = $2 AND criterion = $3 ORDER BY id LIMIT 1";
     let same = args![&criterion.task_id, &criterion.source, &criterion.criterion];
@@ -80,6 +81,7 @@ pub async fn insert(tx: &mut Tx, mut criterion: Criterion, audit: AuditRow) -> R
     }
     criterion.id = tx.next_number(Counter::Criterion).await?;
     tx.insert(&criterion).await?;
+    let audit = audit.noting("criterion_id", criterion.id.into());
     tx.audit(audit.or_task(Some(&criterion.task_id))).await?;
     Ok((criterion, true))
 }
@@ -95,6 +97,37 @@ pub async fn update(tx: &mut Tx, criterion: &Criterion, audit: AuditRow) -> Resu
 /// A criterion of a task by its number.
 pub async fn get(db: &mut Db, task: &TaskId, id: i64) -> Result<Option<Criterion>> {
     db.one(Criterion::select("WHERE id = $1 AND task_id = $2"), args![&id, task]).await
+}
+
+/// Of these numbers, the criteria of a task, by number.
+pub async fn these(db: &mut Db, task: &TaskId, ids: &[i64]) -> Result<Vec<Criterion>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (rest, args) = Filter::new().given("task_id = ?", Some(task)).one_of("id", ids).build();
+    db.all(Criterion::select(&format!("{rest} ORDER BY id")), args).await
+}
+
+/// The criteria of a task with this text, whoever brought them up, by number.
+pub async fn with_text(db: &mut Db, task: &TaskId, text: &str) -> Result<Vec<Criterion>> {
+    let rest = "WHERE task_id = $1 AND criterion = $2 ORDER BY id";
+    db.all(Criterion::select(rest), args![task, &text.to_owned()]).await
+}
+
+/// The newest criteria of a task in any of these states, in all when none is given, by number.
+pub async fn last(
+    db: &mut Db,
+    task: &TaskId,
+    statuses: &[CriterionStatus],
+    limit: u32,
+) -> Result<Vec<Criterion>> {
+    let (rest, args) = Filter::new()
+        .given("task_id = ?", Some(task))
+        .one_of("status", statuses)
+        .limited("ORDER BY id DESC", limit);
+    let mut last: Vec<Criterion> = db.all(Criterion::select(&rest), args).await?;
+    last.reverse();
+    Ok(last)
 }
 
 /// The criteria of a task by number; only in these states when any are given.

@@ -23,7 +23,9 @@ pub mod dispatchers;
 pub mod divergences;
 pub mod doctor;
 mod engine;
+pub mod epilogues;
 pub mod events;
+pub mod evidence;
 mod filter;
 pub mod follows;
 mod gate;
@@ -41,6 +43,7 @@ pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod threads;
+pub mod transcripts;
 pub mod turns;
 mod tx;
 

@@ -145,6 +145,14 @@ impl AuditRow {
         self
     }
 
+    /// The same with one more detail, for what only the query function knows.
+    pub(crate) fn noting(mut self, key: &str, value: Value) -> Self {
+        if let Value::Object(payload) = &mut self.payload {
+            payload.insert(key.to_owned(), value);
+        }
+        self
+    }
+
     /// Fills in the task unless it is named already. The query functions use it for what they know.
     pub(crate) fn or_task(mut self, id: Option<&TaskId>) -> Self {
         self.task = self.task.or_else(|| id.cloned());
@@ -187,6 +195,8 @@ pub enum Counter {
     Continuation,
     /// `continuation_reviews.id`
     ContinuationReview,
+    /// `captures.id`
+    Capture,
     /// `criteria.id`
     Criterion,
     /// `cycles.id`
@@ -197,8 +207,12 @@ pub enum Counter {
     Delivery,
     /// `divergences.id`
     Divergence,
+    /// `epilogue_runs.id`
+    Epilogue,
     /// `events.id`
     Event,
+    /// `evidence.id`
+    Evidence,
     /// `follows.number`
     Follow,
     /// `handoffs.id`
@@ -207,6 +221,8 @@ pub enum Counter {
     Receipt,
     /// `runs.number`
     Run,
+    /// `transcript_segments.id`
+    Segment,
     /// `sessions.number`
     Session,
     /// `cycle_spans.id`
@@ -228,16 +244,20 @@ impl Counter {
             Self::Binding => "binding",
             Self::Continuation => "continuation",
             Self::ContinuationReview => "continuation_review",
+            Self::Capture => "capture",
             Self::Criterion => "criterion",
             Self::Cycle => "cycle",
             Self::Decision => "decision",
             Self::Delivery => "delivery",
             Self::Divergence => "divergence",
+            Self::Epilogue => "epilogue",
             Self::Event => "event",
+            Self::Evidence => "evidence",
             Self::Follow => "follow",
             Self::Handoff => "handoff",
             Self::Receipt => "receipt",
             Self::Run => "run",
+            Self::Segment => "segment",
             Self::Session => "session",
             Self::Span => "span",
             Self::Task => "task",

@@ -12,6 +12,7 @@ use clap::Command;
 use conveyor_engine::Environment;
 use conveyor_engine::Plane;
 use conveyor_engine::VERBS;
+use conveyor_engine::confine;
 use conveyor_engine::verb::Answer;
 use conveyor_engine::verb::Entry;
 use conveyor_model::Error;
@@ -31,6 +32,9 @@ pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
     let program = program_name(args.first());
     if args.get(1).is_some_and(|arg| arg == "--version" || arg == "-V") && args.len() == 2 {
         return output::print(&format!("{program} {}\n", env!("CARGO_PKG_VERSION")));
+    }
+    if args.get(1).is_some_and(|arg| arg == confine::HELPER) {
+        return ExitCode::from(confine::helper());
     }
     let verb = args.get(1).and_then(|word| word.to_str()).and_then(find);
     let matches = match root(program, verb).try_get_matches_from(args) {

@@ -1,5 +1,6 @@
 //! `finish-task`: ends a task, and on request the sessions that worked on it.
 
+mod checks;
 mod gates;
 mod report;
 
@@ -20,7 +21,6 @@ use conveyor_store::deliveries;
 use conveyor_store::deliveries::Delivery;
 use conveyor_store::runs;
 use conveyor_store::runs::RunStatus;
-use conveyor_store::sessions::Role;
 use conveyor_store::sessions::Session;
 use conveyor_store::tasks;
 use conveyor_store::tasks::Task;
@@ -28,7 +28,6 @@ use conveyor_store::tasks::TaskState;
 use conveyor_store::telemetry;
 use conveyor_store::telemetry::NewTelemetry;
 use conveyor_store::telemetry::Severity;
-use conveyor_store::threads;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::Serialize;
@@ -36,9 +35,13 @@ use serde_json::json;
 
 pub use self::report::FinishTaskReport;
 
-use crate::Caller;
+use super::transcript_capture::CaptureView;
+use super::transcript_capture::lines;
+use super::transcript_capture::mode;
 use crate::Plane;
 use crate::binding;
+use crate::caller::judge;
+use crate::caller::judge::Judge;
 use crate::deliver;
 use crate::deliver::Holder;
 use crate::deliver::Until;
@@ -47,6 +50,9 @@ use crate::message;
 use crate::resolve;
 use crate::stop;
 use crate::stop::StopReport;
+use crate::transcript;
+use crate::transcript::CaptureMode;
+use crate::transcript::Gathered;
 use crate::verb::Agents;
 use crate::verb::Effect;
 use crate::verb::Group;
@@ -59,6 +65,9 @@ use crate::verb::Verb;
 /// was still in the binding's queue is taken back. Only then sessions are stopped, each with a result of its own:
 /// stopped means that the turn, what it ran, the program and its pane have ended. The caller's own session is stopped by
 /// the dispatcher when its turn has ended. Both sessions go on by default.
+///
+/// A criterion that carries a check has to pass it on what is committed now: what was verified on another tree is verified
+/// again, and a working tree with changes that are not committed keeps the task open.
 #[derive(Args, Serialize, Deserialize, JsonSchema, Debug)]
 #[serde(deny_unknown_fields)]
 pub struct FinishTaskRequest {
@@ -82,6 +91,29 @@ pub struct FinishTaskRequest {
     /// A last text for the worker before it is stopped
     #[arg(long, requires = "stop_worker", allow_hyphen_values = true)]
     pub message: Option<String>,
+    /// The decision to stop that it rests on
+    #[arg(long, value_name = "N")]
+    pub decision_id: Option<i64>,
+    /// Refuse unless that decision is this task's, recent, and says to stop
+    #[arg(long)]
+    #[serde(default)]
+    pub strict_decisions: bool,
+    /// Keep what both sessions said before they are stopped
+    #[arg(long)]
+    #[serde(default)]
+    pub capture_transcript_before_stop: bool,
+    /// How much of that is kept
+    #[arg(long, value_enum, default_value_t = mode())]
+    #[serde(default = "mode")]
+    pub capture_transcript_mode: CaptureMode,
+    /// Lines that are kept of each session at most
+    #[arg(long, default_value_t = lines())]
+    #[serde(default = "lines")]
+    pub capture_transcript_lines: u32,
+    /// Refuse unless both sessions have a transcript
+    #[arg(long)]
+    #[serde(default)]
+    pub require_transcript_segment: bool,
     /// Refuse while an accepted criterion is not satisfied
     #[arg(long)]
     #[serde(default)]
@@ -90,6 +122,18 @@ pub struct FinishTaskRequest {
     #[arg(long)]
     #[serde(default)]
     pub require_acks: bool,
+    /// Refuse unless each step of the configured epilogue has succeeded
+    #[arg(long)]
+    #[serde(default)]
+    pub require_epilogue: bool,
+    /// Refuse unless somebody tried to disprove the work, and could not
+    #[arg(long)]
+    #[serde(default)]
+    pub require_adversarial_proof: bool,
+    /// Say which gates are closed and what would be done, and do nothing
+    #[arg(long)]
+    #[serde(default)]
+    pub dry_run: bool,
 }
 
 /// How a task ends.
@@ -102,6 +146,10 @@ pub enum Outcome {
     Escalated,
     /// It is given up.
     Abandoned,
+    /// It was stopped: what `stop-task` means.
+    #[value(skip)]
+    #[serde(skip_deserializing)]
+    Stopped,
 }
 
 const fn outcome() -> Outcome {
@@ -115,6 +163,7 @@ impl Outcome {
             Self::Done => "done",
             Self::Escalated => "escalated",
             Self::Abandoned => "abandoned",
+            Self::Stopped => "stopped",
         }
     }
 
@@ -122,7 +171,7 @@ impl Outcome {
         match self {
             Self::Done => TaskState::Done,
             Self::Escalated => TaskState::Failed,
-            Self::Abandoned => TaskState::Stopped,
+            Self::Abandoned | Self::Stopped => TaskState::Stopped,
         }
     }
 
@@ -130,7 +179,7 @@ impl Outcome {
         match self {
             Self::Done => RunStatus::Finished,
             Self::Escalated => RunStatus::Failed,
-            Self::Abandoned => RunStatus::Abandoned,
+            Self::Abandoned | Self::Stopped => RunStatus::Abandoned,
         }
     }
 }
@@ -141,7 +190,10 @@ impl Request for FinishTaskRequest {
             return Err(Error::usage("--message belongs to --stop-worker")
                 .hint("say it without stopping: conveyor session-nudge <worker> \"<text>\""));
         }
-        Ok(())
+        if self.decision_id.is_some_and(|id| id < 1) {
+            return Err(Error::usage("--decision-id is a number from 1"));
+        }
+        transcript::check_lines(self.capture_transcript_lines)
     }
 }
 
@@ -158,21 +210,84 @@ impl Verb for FinishTask {
     type Report = FinishTaskReport;
 
     async fn run(plane: &Plane, request: FinishTaskRequest) -> Result<FinishTaskReport> {
-        plane.ledger_that_exists().await?;
-        let mut tx = plane.ledger().await?.write(&plane.actor().await?).await?;
-        let pair = Pair::of(&mut tx, &request.task).await?;
-        may_finish(plane, &mut tx, &pair).await?;
-        let follow_up = is_follow_up(&request, &pair.task)?;
-        stoppable(&mut tx, &request, &pair).await?;
-        let audits = gates::look(&mut tx, plane, &request, &pair).await?;
-        if let Some(refusal) = audits.refusal() {
-            return Err(refused(tx, &pair.task, refusal).await?);
-        }
-        let finished = finish(plane, &mut tx, &request, &pair, follow_up).await?;
-        tx.commit().await?;
-        let stops = stop_sessions(plane, &request, &pair, &finished).await?;
-        Ok(FinishTaskReport::new(plane, request, pair, audits, finished, stops, follow_up))
+        end(plane, request).await
     }
+}
+
+/// Ends a task: `finish-task` and `stop-task`.
+pub(super) async fn end(plane: &Plane, request: FinishTaskRequest) -> Result<FinishTaskReport> {
+    let verified = prepare(plane, &request).await?;
+    let mut tx = plane.ledger().await?.write(&plane.actor().await?).await?;
+    let pair = Pair::of(&mut tx, &request.task).await?;
+    let follow_up = is_follow_up(&request, &pair.task)?;
+    stoppable(&mut tx, &request, &pair).await?;
+    let gathered = gather(plane, &mut tx, &request, &pair).await?;
+    let audits = gates::look(&mut tx, plane, &request, &pair, &verified, &gathered).await?;
+    if request.dry_run {
+        tx.roll_back().await;
+        return Ok(FinishTaskReport::dry(plane, request, pair, audits, follow_up));
+    }
+    if let Some(refusal) = audits.refusal() {
+        return Err(refused(tx, &pair.task, refusal).await?);
+    }
+    let captures = keep(&mut tx, &pair, gathered).await?;
+    let finished = finish(plane, &mut tx, &request, &pair, follow_up).await?;
+    tx.commit().await?;
+    let stops = stop_sessions(plane, &finished).await?;
+    Ok(FinishTaskReport::new(plane, request, pair, audits, finished, stops, follow_up, captures))
+}
+
+/// What takes long, done before the ledger is held: rights are looked at, checks run, records read to their end.
+async fn prepare(plane: &Plane, request: &FinishTaskRequest) -> Result<Vec<checks::Standing>> {
+    plane.ledger_that_exists().await?;
+    let mut tx = plane.ledger().await?.write(&plane.actor().await?).await?;
+    let pair = Pair::of(&mut tx, &request.task).await?;
+    if let Err(refusal) = may_finish(plane, &mut tx, &pair).await {
+        return Err(judge::refuse(plane, tx, "finish-task", &pair.task.id, refusal).await);
+    }
+    let follow_up = is_follow_up(request, &pair.task)?;
+    stoppable(&mut tx, request, &pair).await?;
+    let wanted = match request.outcome {
+        Outcome::Done if !follow_up => checks::of(&mut tx, &pair.task).await?,
+        Outcome::Done | Outcome::Escalated | Outcome::Abandoned | Outcome::Stopped => Vec::new(),
+    };
+    tx.roll_back().await;
+    if request.capture_transcript_before_stop {
+        for session in pair.worker.iter().chain(&pair.manager) {
+            transcript::refresh(plane, session).await;
+        }
+    }
+    checks::bring_up_to_date(plane, &pair, wanted, request.dry_run).await
+}
+
+/// What a capture before the stop would add.
+async fn gather(
+    plane: &Plane,
+    tx: &mut Tx,
+    request: &FinishTaskRequest,
+    pair: &Pair,
+) -> Result<Vec<Gathered>> {
+    let mut gathered = Vec::new();
+    if request.capture_transcript_before_stop {
+        let (mode, lines) = (request.capture_transcript_mode, request.capture_transcript_lines);
+        for session in pair.worker.iter().chain(&pair.manager) {
+            let binding = pair.binding.as_ref();
+            gathered.push(transcript::gather(plane, tx, &pair.task, binding, session, mode, lines).await?);
+        }
+    }
+    Ok(gathered)
+}
+
+async fn keep(tx: &mut Tx, pair: &Pair, gathered: Vec<Gathered>) -> Result<Vec<CaptureView>> {
+    let mut captures = Vec::new();
+    for one in gathered {
+        let sessions = [&pair.worker, &pair.manager];
+        let of_it = sessions.into_iter().flatten().find(|session| session.role == one.role);
+        let name = of_it.map(|session| session.name.clone());
+        let (capture, segment) = transcript::store(tx, one).await?;
+        captures.extend(name.map(|name| CaptureView::of(name, capture, segment)));
+    }
+    Ok(captures)
 }
 
 /// A task with the sessions of its latest binding.
@@ -208,19 +323,10 @@ impl Pair {
 /// A worker may not, and an agent over MCP must be the manager of this task. In a shell the thread is a claim, which may
 /// only narrow.
 async fn may_finish(plane: &Plane, db: &mut Db, pair: &Pair) -> Result<()> {
-    let Some(thread) = plane.caller.thread() else { return Ok(()) };
-    let Some(caller) = threads::session_of(db, thread).await? else { return Ok(()) };
-    let is_its_manager = pair.manager.as_ref().is_some_and(|manager| manager.id == caller.id);
-    match (caller.role, &plane.caller) {
-        (Role::Worker, _) => {
-            Err(Error::refused(format!("the worker `{}` may not finish a task", caller.name))
-                .hint("tell your manager what is proved, and end your turn"))
-        }
-        (Role::Manager, Caller::Tool { .. }) if !is_its_manager => {
-            Err(Error::refused(format!("`{}` does not manage the task `{}`", caller.name, pair.task.name))
-                .hint("conveyor tasks"))
-        }
-        (Role::Manager, _) => Ok(()),
+    match judge::judge(plane, db, &pair.task).await? {
+        Judge::Full => Ok(()),
+        Judge::Proposes => Err(Error::refused("a worker may not finish its own task")
+            .hint("tell your manager what is proved, and end your turn")),
     }
 }
 
@@ -229,7 +335,8 @@ fn is_follow_up(request: &FinishTaskRequest, task: &Task) -> Result<bool> {
     if task.state.is_unfinished() {
         return Ok(false);
     }
-    if request.stop_manager || request.stop_worker {
+    let asks_more = request.stop_manager || request.stop_worker || request.capture_transcript_before_stop;
+    if asks_more && request.outcome != Outcome::Stopped {
         return Ok(true);
     }
     Err(Error::conflict(format!("the task `{}` is {} already", task.name, task.state))
@@ -238,7 +345,8 @@ fn is_follow_up(request: &FinishTaskRequest, task: &Task) -> Result<bool> {
 
 /// Refuses to stop a session that works for another task.
 async fn stoppable(db: &mut Db, request: &FinishTaskRequest, pair: &Pair) -> Result<()> {
-    if (request.stop_manager || request.stop_worker) && pair.binding.is_none() {
+    let insists = request.stop_worker || (request.stop_manager && request.outcome != Outcome::Stopped);
+    if insists && pair.binding.is_none() {
         return Err(Error::conflict(format!("the task `{}` was never bound to sessions", pair.task.name))
             .hint("leave out --stop-manager and --stop-worker"));
     }
@@ -314,7 +422,8 @@ fn told(request: &FinishTaskRequest, task: &Task) -> NewTelemetry {
         task: Some(task.id.clone()),
         run: None,
         actor: "workerctl".to_owned(),
-        event_type: "task_finished".to_owned(),
+        event_type: (if request.outcome == Outcome::Stopped { "task_stopped" } else { "task_finished" })
+            .to_owned(),
         severity: Severity::Info,
         summary: format!("The task {} ended: {}.", task.name, request.outcome.as_str()),
         correlation: json!({}),
@@ -345,12 +454,7 @@ async fn end_task(tx: &mut Tx, request: &FinishTaskRequest, task: &Task) -> Resu
 }
 
 /// Brings the last text, then stops. One that fails does not keep the other from being stopped.
-async fn stop_sessions(
-    plane: &Plane,
-    _request: &FinishTaskRequest,
-    _pair: &Pair,
-    finished: &Finished,
-) -> Result<Vec<StopReport>> {
+async fn stop_sessions(plane: &Plane, finished: &Finished) -> Result<Vec<StopReport>> {
     if let Some(message) = &finished.message {
         let until = Until { stage: Stage::Answered, patience: limits::LAST_WORDS };
         deliver::see_through(plane, &message.id, &Holder::caller(plane), until).await?;
@@ -361,3 +465,6 @@ async fn stop_sessions(
     }
     Ok(stops)
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,6 +37,13 @@ use conveyor_store::deliveries::NewDelivery;
 use conveyor_store::dispatchers;
 use conveyor_store::dispatchers::Dispatcher;
 use conveyor_store::divergences;
+use conveyor_store::epilogues;
+use conveyor_store::epilogues::EpilogueRun;
+use conveyor_store::epilogues::EpilogueState;
+use conveyor_store::evidence;
+use conveyor_store::evidence::Check;
+use conveyor_store::evidence::Evidence;
+use conveyor_store::evidence::EvidenceKind;
 use conveyor_store::handoffs;
 use conveyor_store::handoffs::Handoff;
 use conveyor_store::letters;
@@ -525,4 +532,93 @@ pub(crate) async fn continuations_count_for_each_side_and_correlation(place: &Pl
     made.reverse();
     assert_eq!(continuations::list(&mut db, &w.task.id, 10).await.unwrap(), made);
     assert_eq!(continuations::reviews(&mut db, &w.task.id, 10).await.unwrap(), [review]);
+}
+
+pub(crate) async fn the_latest_evidence_of_each_criterion_counts(place: &Place) {
+    let ledger = place.open().await.unwrap();
+    let w = world(&ledger).await;
+    let mut tx = begin(&ledger).await;
+    let mut ids = Vec::new();
+    for text in ["a", "b"] {
+        let new = Criterion {
+            id: 0,
+            task_id: w.task.id.clone(),
+            criterion: text.to_owned(),
+            status: CriterionStatus::Accepted,
+            source: CriterionSource::UserRequested,
+            proof: None,
+            rationale: None,
+            evidence_json: json!({}),
+            created_at: tx.now(),
+            updated_at: tx.now(),
+        };
+        ids.push(criteria::insert(&mut tx, new, told()).await.unwrap().0.id);
+    }
+    let check = Check {
+        criterion_id: ids[0],
+        command: "true".to_owned(),
+        must_fail_on: Some("HEAD~1".to_owned()),
+        brought_by: "operator".to_owned(),
+        allowed_at: None,
+        created_at: tx.now(),
+        updated_at: tx.now(),
+    };
+    let first = evidence::put_check(&mut tx, check.clone(), told()).await.unwrap();
+    let allowed = Check { command: "false".to_owned(), allowed_at: Some(tx.now()), ..check };
+    let second = evidence::put_check(&mut tx, allowed, told()).await.unwrap();
+    assert_eq!((second.created_at, second.command.as_str()), (first.created_at, "false"));
+    assert_eq!(evidence::checks(&mut tx, &w.task.id).await.unwrap(), [second]);
+    assert_eq!(evidence::check(&mut tx, ids[1]).await.unwrap(), None);
+
+    let claimed = Evidence {
+        id: 0,
+        task_id: w.task.id.clone(),
+        criterion_id: ids[0],
+        kind: EvidenceKind::Claimed,
+        passed: true,
+        repository: None,
+        commit_id: None,
+        tree_id: None,
+        details_json: json!({ "status": "pass" }),
+        created_at: tx.now(),
+    };
+    let said = evidence::insert(&mut tx, claimed.clone(), None, told()).await.unwrap();
+    let verified =
+        Evidence { kind: EvidenceKind::Verified, passed: false, tree_id: Some("t".to_owned()), ..claimed };
+    let ran = evidence::insert(&mut tx, verified, Some("out\u{0}put"), told()).await.unwrap();
+    assert_eq!(evidence::latest(&mut tx, &w.task.id).await.unwrap(), [ran.clone()]);
+    let all = evidence::of_criterion(&mut tx, &w.task.id, ids[0]).await.unwrap();
+    assert_eq!(all, [said.clone(), ran.clone()]);
+    assert_eq!(evidence::output(&mut tx, ran.id).await.unwrap().as_deref(), Some("out\u{fffd}put"));
+    assert_eq!(evidence::output(&mut tx, said.id).await.unwrap(), None);
+    assert_eq!(criteria::these(&mut tx, &w.task.id, &[ids[1], 99]).await.unwrap().len(), 1);
+    assert_eq!(criteria::with_text(&mut tx, &w.task.id, "a").await.unwrap()[0].id, ids[0]);
+    assert_eq!(criteria::last(&mut tx, &w.task.id, &[], 1).await.unwrap()[0].id, ids[1]);
+}
+
+pub(crate) async fn the_latest_run_of_each_step_counts(place: &Place) {
+    let ledger = place.open().await.unwrap();
+    let w = world(&ledger).await;
+    let mut tx = begin(&ledger).await;
+    let mut runs = Vec::new();
+    for (step, state) in [
+        ("run-tools", EpilogueState::Succeeded),
+        ("draft-pr", EpilogueState::Succeeded),
+        ("run-tools", EpilogueState::Failed),
+    ] {
+        let run = EpilogueRun {
+            id: 0,
+            task_id: w.task.id.clone(),
+            step_name: step.to_owned(),
+            state,
+            result_json: json!({}),
+            error: None,
+            started_at: tx.now(),
+            finished_at: tx.now(),
+            correlation_id: None,
+        };
+        runs.push(epilogues::insert(&mut tx, run, told()).await.unwrap());
+    }
+    assert_eq!(epilogues::latest(&mut tx, &w.task.id).await.unwrap(), runs[1..]);
+    assert_eq!(epilogues::list(&mut tx, &w.task.id).await.unwrap(), runs);
 }

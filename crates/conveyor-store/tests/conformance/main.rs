@@ -75,6 +75,8 @@ suite![
     evidence::receipts_are_kept_in_order,
     evidence::runs_end_once,
     evidence::what_is_held_is_not_leased_and_goes_in_order_afterwards,
+    evidence::the_latest_evidence_of_each_criterion_counts,
+    evidence::the_latest_run_of_each_step_counts,
     evidence::telemetry_is_searched_counted_and_pruned,
     observation::a_line_is_stored_once_by_two_ingesters,
     observation::a_rewritten_rollout_begins_a_generation,

@@ -7,13 +7,17 @@ use conveyor_store::tasks::TaskState;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::super::transcript_capture::CaptureView;
 use super::FinishTaskRequest;
 use super::Finished;
 use super::Outcome;
 use super::Pair;
 use super::gates::AckAudit;
 use super::gates::Audits;
+use super::gates::ClosedGate;
 use super::gates::CriteriaAudit;
+use super::gates::DecisionAudit;
+use super::gates::EpilogueAudit;
 use crate::Plane;
 use crate::stop::StopReport;
 use crate::stop::StopState;
@@ -38,6 +42,18 @@ pub struct FinishTaskReport {
     pub final_audit: CriteriaAudit,
     /// The audit of acknowledgements.
     pub final_ack_audit: AckAudit,
+    /// The audit of the configured steps.
+    pub final_epilogue_audit: EpilogueAudit,
+    /// The decision that the end rests on.
+    pub manager_decision: DecisionAudit,
+    /// What was kept of what the sessions said.
+    pub pre_stop_transcript_captures: Vec<CaptureView>,
+    /// With `--dry-run`: nothing was done.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+    /// With `--dry-run`: the gates that are closed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub closed_gates: Vec<ClosedGate>,
     /// Commands of the binding that were taken back.
     pub cancelled_commands: Vec<DeliveryId>,
     /// As it was asked.
@@ -59,6 +75,20 @@ pub struct FinishTaskReport {
 }
 
 impl FinishTaskReport {
+    /// What would be done.
+    pub(super) fn dry(
+        plane: &Plane,
+        request: FinishTaskRequest,
+        pair: Pair,
+        audits: Audits,
+        already_done_followup: bool,
+    ) -> Self {
+        let finished =
+            Finished { task: pair.task.clone(), cancelled: Vec::new(), message: None, stops: Vec::new() };
+        Self::new(plane, request, pair, audits, finished, Vec::new(), already_done_followup, Vec::new())
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "each part of the answer comes from a step of its own")]
     pub(super) fn new(
         plane: &Plane,
         request: FinishTaskRequest,
@@ -67,6 +97,7 @@ impl FinishTaskReport {
         finished: Finished,
         stops: Vec<StopReport>,
         already_done_followup: bool,
+        captures: Vec<CaptureView>,
     ) -> Self {
         let killed =
             |role| stops.iter().any(|stop| stop.role == role && stop.stopped.state == StopState::Stopped);
@@ -77,9 +108,14 @@ impl FinishTaskReport {
             outcome: request.outcome,
             reason: request.reason,
             already_done_followup,
-            finish: true,
+            finish: request.outcome != Outcome::Stopped,
             final_audit: audits.criteria,
             final_ack_audit: audits.acks,
+            final_epilogue_audit: audits.epilogue,
+            manager_decision: audits.decision,
+            pre_stop_transcript_captures: captures,
+            dry_run: request.dry_run,
+            closed_gates: audits.closed,
             cancelled_commands: finished.cancelled.into_iter().map(|delivery| delivery.id).collect(),
             stop_manager: request.stop_manager,
             stop_worker: request.stop_worker,
@@ -108,6 +144,16 @@ fn next(plane: &Plane, request: &FinishTaskRequest, stops: &[StopReport]) -> Opt
 impl Report for FinishTaskReport {
     fn text(&self) -> Option<String> {
         let mut text = format!("The task {} is {}.\n", self.task, self.state);
+        if self.dry_run {
+            text = format!("Nothing was done; the task {} is {}.\n", self.task, self.state);
+            if self.closed_gates.is_empty() {
+                text.push_str("All gates are open.\n");
+            }
+        }
+        for gate in &self.closed_gates {
+            text.extend(["closed: ", &gate.message, "\n"]);
+            text.extend(gate.commands.iter().flat_map(|command| ["  ", command, "\n"]));
+        }
         for stop in &self.stops {
             let state = match stop.stopped.state {
                 StopState::Stopped => "is stopped",
@@ -123,6 +169,9 @@ impl Report for FinishTaskReport {
     }
 
     fn exit_code(&self) -> u8 {
-        u8::from(self.stops.iter().any(|stop| stop.stopped.state == StopState::StillRunning))
+        u8::from(
+            !self.closed_gates.is_empty()
+                || self.stops.iter().any(|stop| stop.stopped.state == StopState::StillRunning),
+        )
     }
 }
