@@ -31,6 +31,18 @@ impl Way {
         if rest.is_empty() { format!("tool `{tool}`") } else { format!("tool `{tool}` (as in `{rest}`)") }
     }
 
+    /// How a side says what it has understood: a tool takes the object itself, a shell pipes it.
+    fn acknowledge(&self, role: &str, task: &str) -> String {
+        let given = if self.sandboxed { "--payload-json <object>" } else { "--from-stdin" };
+        self.call(&format!("{role}-ack {task} {given}"))
+    }
+
+    /// How the other side reads it.
+    fn acknowledged(&self, role: &str, task: &str) -> String {
+        let form = if self.sandboxed { "" } else { " --json" };
+        self.call(&format!("{role}-ack {task}{form}"))
+    }
+
     /// What the reader has to know about calling.
     fn explained(&self) -> String {
         if !self.sandboxed {
@@ -145,13 +157,20 @@ pub fn worker(worker: &Worker) -> String {
         "What your manager sends begins with a label in brackets. End your turn when you are done or stuck: your manager \
          is told by itself.\n",
     );
+    if let Some(job) = &worker.job {
+        let call = worker.way.call(&format!("report {} --status done --message \"<text>\"", job.task));
+        let _ = writeln!(
+            text,
+            "To tell it how you stand (done, blocked, progress), before or at the end: {call}."
+        );
+    }
     let _ = writeln!(text, "\n{BURDEN_OF_PROOF}");
     text
 }
 
 /// The request to say what was understood before work begins.
 fn acknowledge_as_worker(job: &Job, way: &Way) -> String {
-    let call = way.call(&format!("worker-ack {} --from-stdin", job.task));
+    let call = way.acknowledge("worker", job.task.as_str());
     format!(
         "First record what you have understood: {call}, with a JSON object whose keys are goal_restatement, \
          proposed_criteria, expected_tools, open_questions and ready_to_start. If you are not bound, it is refused: \
@@ -206,8 +225,8 @@ fn set_up(manager: &Manager, task: &str, worker: &str) -> String {
     }
     steps.push(format!(
         "Record what you have understood before the first cycle: {}. Read what the worker understood: {}.",
-        way.call(&format!("manager-ack {task} --from-stdin")),
-        way.call(&format!("worker-ack {task} --json")),
+        way.acknowledge("manager", task),
+        way.acknowledged("worker", task),
     ));
     numbered(&steps)
 }
