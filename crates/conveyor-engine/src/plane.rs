@@ -133,6 +133,11 @@ impl Plane {
             .await
     }
 
+    /// The ledger, if this call has opened it to write.
+    pub fn ledger_that_is_written(&self) -> Option<&Ledger> {
+        self.writing.get()
+    }
+
     /// The ledger to read from, or nothing where none exists: a verb that only reads creates none.
     pub async fn ledger_to_read(&self) -> Result<Option<&Ledger>> {
         if let Some(ledger) = self.writing.get() {

@@ -70,6 +70,7 @@ pub(crate) fn root(program: &'static str, only: Option<&'static Entry>) -> Comma
         .version(env!("CARGO_PKG_VERSION"))
         .about("Supervise coding-agent sessions durably, with proof of each delivery")
         .subcommand_required(true)
+        .subcommand_value_name("VERB")
         .arg_required_else_help(true)
         .infer_long_args(true)
         .disable_help_subcommand(true);

@@ -46,7 +46,7 @@ pub(crate) fn report(program: &str, verb: Option<&Entry>, error: &clap::Error) -
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => output::print(&error.render().to_string()),
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            eprint!("{}", error.render());
+            output::complain(&error.render().to_string());
             ExitCode::from(2)
         }
         _ => usage(program, verb, error),
@@ -55,10 +55,8 @@ pub(crate) fn report(program: &str, verb: Option<&Entry>, error: &clap::Error) -
 
 /// An error of usage, in the form that the verb's answers have.
 fn usage(program: &str, verb: Option<&Entry>, error: &clap::Error) -> ExitCode {
-    let rendered = error.render().to_string();
-    let (message, rest) = rendered.split_once("\n\n").unwrap_or((rendered.as_str(), ""));
-    let message = message.trim_start_matches("error: ").trim().replace('\n', " ");
-    let hint = match verb {
+    let told = Told::of(&error.render().to_string());
+    let help = match verb {
         Some(verb) => format!("{program} {} --help", verb.name),
         None => format!("{program} --help"),
     };
@@ -70,8 +68,40 @@ fn usage(program: &str, verb: Option<&Entry>, error: &clap::Error) -> ExitCode {
         _ if wants_json => output::Shown::Json,
         _ => output::Shown::Text,
     };
-    if shown == output::Shown::Text && !rest.trim().is_empty() {
-        eprintln!("{}", rest.trim());
-    }
+    let message = match (shown, told.usage) {
+        (output::Shown::Text, Some(usage)) => format!("{}\n{usage}", told.message),
+        (output::Shown::Text | output::Shown::Json, _) => told.message,
+    };
+    // A value that we refused ourselves says what is allowed.
+    let own = std::error::Error::source(error).and_then(|own| own.downcast_ref::<Error>());
+    let tip = own.and_then(|own| own.hint.clone()).or(told.tip);
+    let hint = tip.map_or_else(|| help.clone(), |tip| format!("{tip}; {help}"));
     output::fail(program, shown, &Error::usage(message).hint(hint))
+}
+
+/// What clap says of wrong usage, taken apart.
+struct Told {
+    /// What is wrong, in one line.
+    message: String,
+    /// How the verb is used.
+    usage: Option<String>,
+    /// What was probably meant.
+    tip: Option<String>,
+}
+
+impl Told {
+    fn of(rendered: &str) -> Self {
+        let mut told = Self { message: String::new(), usage: None, tip: None };
+        for paragraph in rendered.split("\n\n").map(str::trim) {
+            let line = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+            if let Some(message) = line.strip_prefix("error: ") {
+                message.clone_into(&mut told.message);
+            } else if line.starts_with("Usage: ") {
+                told.usage = Some(paragraph.to_owned());
+            } else if let Some(tip) = line.strip_prefix("tip: ") {
+                told.tip.get_or_insert_with(|| tip.to_owned());
+            }
+        }
+        told
+    }
 }

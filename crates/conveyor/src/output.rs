@@ -76,7 +76,7 @@ pub(crate) fn print(text: &str) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "conveyor: the answer cannot be written: {error}");
+            complain(&format!("conveyor: the answer cannot be written: {error}\n"));
             ExitCode::FAILURE
         }
     }
@@ -91,9 +91,13 @@ pub(crate) fn fail(program: &str, shown: Shown, error: &Error) -> ExitCode {
             format!("{program}: {}\n{hint}", clean(&error.message))
         }
     };
-    // Nothing is left to be told where stderr is closed too.
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    complain(&text);
     ExitCode::from(error.kind.exit_code())
+}
+
+/// Prints to stderr. Nothing is left to be told where nobody reads that.
+pub(crate) fn complain(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
 /// Text as a terminal may show it: no secrets, and control characters made visible, for it may hold an agent's words.

@@ -170,28 +170,3 @@ proptest! {
         }
     }
 }
-
-/// Measured with `cargo test --release -p conveyor-agents -- --ignored --nocapture parse_speed`: 200,000
-/// records of 432 bytes took 0.37 s of CPU time (540,000 records, 233 MB a second), on two cores busy with other work.
-#[test]
-#[ignore = "a measurement, not a check"]
-fn parse_speed() {
-    let recorded: Vec<_> = ["0.144.0-tui", "0.169.0-tui-steer-bg-compact"]
-        .iter()
-        .flat_map(|name| {
-            let path = format!("{}/testdata/{name}.jsonl", env!("CARGO_MANIFEST_DIR"));
-            let text = std::fs::read_to_string(path).unwrap();
-            text.lines()
-                .filter(|line| (150..700).contains(&line.len()))
-                .map(ToOwned::to_owned)
-                .collect::<Vec<_>>()
-        })
-        .collect();
-    let lines: Vec<_> = recorded.iter().cycle().take(200_000).collect();
-    let bytes: usize = lines.iter().map(|line| line.len()).sum();
-    let began = std::time::Instant::now();
-    let known =
-        lines.iter().filter(|line| parse(line.as_bytes(), 0).is_ok_and(|e| e.kind != Kind::Unknown)).count();
-    let took = began.elapsed().as_secs_f64();
-    println!("{known} records of {} bytes: {:.0} lines/s", bytes / lines.len(), lines.len() as f64 / took);
-}

@@ -101,8 +101,12 @@ pub async fn carry_out(plane: &Plane, id: &DeliveryId, holder: &Holder, until: U
 pub async fn see_through(plane: &Plane, id: &DeliveryId, holder: &Holder, until: Until) -> Result<Carried> {
     let bell = plane.ledger().await?.bell().await?;
     let deadline = plane.clock.now().plus(until.patience);
+    let mut waits = None;
     loop {
-        let carried = carry_out(plane, id, holder, until).await?;
+        let mut carried = carry_out(plane, id, holder, until).await?;
+        // Between two tries nobody looks; what the last look found still stands.
+        waits = carried.wait.or(waits);
+        carried.wait = waits.filter(|_| !carried.delivery.state.is_settled());
         let remaining = deadline.since(plane.clock.now());
         let stage = carried.delivery.state;
         let ended = stage.is_settled() && stage != Stage::Recorded;
@@ -125,6 +129,27 @@ async fn read_on(plane: &Plane, delivery: &Delivery, patience: Duration) -> Resu
     let session = crate::resolve::by_id(&mut *plane.ledger().await?.read().await?, target).await?;
     growth::of_session(plane, &session, patience).await?;
     crate::ingest::session(plane, &session).await.map(drop)
+}
+
+/// Gives back what the calling process still holds, when it was ended in the middle: nobody has to wait for its leases to
+/// run out. The recovery table tells the next holder how each delivery stands.
+///
+/// Only for a process that carries out one call; nothing of that call may run any more.
+pub async fn give_back_all(plane: &Plane) -> Result<()> {
+    let Some(ledger) = plane.ledger_that_is_written() else { return Ok(()) };
+    let holder = Holder::caller(plane).name;
+    let held = deliveries::held_by(&mut *ledger.read().await?, &plane.environment.host, &holder).await?;
+    if held.is_empty() {
+        return Ok(());
+    }
+    let mut tx = ledger.write(&Actor::Dispatch(holder)).await?;
+    for delivery in held {
+        let audit =
+            AuditRow::new("delivery_waits", format!("{} was given back: its holder ended.", delivery.id));
+        let now = tx.now();
+        deliveries::release(&mut tx, &delivery.id, delivery.epoch, now, audit).await?;
+    }
+    tx.commit().await
 }
 
 /// Leases what has to be done for a message's target now: the oldest that is open, or, when only its proof is missing,

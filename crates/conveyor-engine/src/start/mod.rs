@@ -143,6 +143,8 @@ impl Up {
 ///
 /// A failure has undone what was made, unless the plan says to keep it.
 pub async fn up(plane: &Plane, spec: &Spec) -> Result<Up, Failure> {
+    // From here on a signal is a wish to undo, which the waits below see.
+    let _ = plane.end_gracefully();
     let session = match register(plane, spec).await {
         Ok(session) => session,
         Err(error) => return Err(Failure { error, undone: Undone::default() }),

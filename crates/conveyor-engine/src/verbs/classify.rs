@@ -57,7 +57,14 @@ const fn seconds() -> u64 {
     90
 }
 
-impl Request for ClassifyRequest {}
+impl Request for ClassifyRequest {
+    fn check(&self) -> Result<()> {
+        if self.text.is_some() && self.file.is_some() {
+            return Err(Error::usage("a capture is given by --text or by --file, not by both"));
+        }
+        Ok(())
+    }
+}
 
 /// What the screen shows.
 #[derive(Serialize, JsonSchema, Debug)]

@@ -154,6 +154,13 @@ pub async fn release(
     Ok(released)
 }
 
+/// What a holder of this host has leased and not settled.
+pub async fn held_by(db: &mut Db, host: &str, holder: &str) -> Result<Vec<Delivery>> {
+    let rest = "WHERE host = $1 AND state IN ('pending', 'leased', 'effect_started', 'submitted') \
+                AND leased_by = $2 ORDER BY seq";
+    db.all(Delivery::select(rest), args![&host.to_owned(), &holder.to_owned()]).await
+}
+
 /// The targets on a host for which something is to be typed and may be acted on now. Each is to be asked with
 /// [`lease_next`].
 ///

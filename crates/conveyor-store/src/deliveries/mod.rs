@@ -30,6 +30,7 @@ pub use inbox::offer_next;
 pub use inbox::offer_next_of;
 pub use inbox::offered;
 pub use lease::Lease;
+pub use lease::held_by;
 pub use lease::lease;
 pub use lease::lease_next;
 pub use lease::next_due;

@@ -300,6 +300,23 @@ pub(crate) async fn a_released_lease_waits_until_it_is_due(place: &Place) {
     );
 }
 
+pub(crate) async fn what_a_holder_holds_is_known_until_it_is_given_back(place: &Place) {
+    let ledger = place.open().await.unwrap();
+    let w = world::world(&ledger).await;
+    let mut tx = begin(&ledger).await;
+    let mine = enqueue(&mut tx, &w.worker, "mine").await;
+    enqueue(&mut tx, &w.worker, "nobody's").await;
+    let lease = deliveries::lease_next(&mut tx, &w.worker.id, "me", MINUTE).await.unwrap().unwrap();
+    let held = deliveries::held_by(&mut tx, HOST, "me").await.unwrap();
+    assert_eq!(held.iter().map(|one| &one.id).collect::<Vec<_>>(), [&mine.id]);
+    assert_eq!(deliveries::held_by(&mut tx, HOST, "another").await.unwrap(), []);
+    assert_eq!(deliveries::held_by(&mut tx, "elsewhere", "me").await.unwrap(), []);
+    let now = tx.now();
+    assert!(deliveries::release(&mut tx, &mine.id, lease.delivery.epoch, now, told()).await.unwrap());
+    assert_eq!(deliveries::held_by(&mut tx, HOST, "me").await.unwrap(), []);
+    tx.commit().await.unwrap();
+}
+
 pub(crate) async fn the_next_moment_is_known(place: &Place) {
     let (ledger, _) = with_clock(place).await;
     let w = world::world(&ledger).await;

@@ -62,6 +62,7 @@ suite![
     deliveries::the_next_moment_is_known,
     deliveries::the_same_key_is_the_same_delivery,
     deliveries::what_a_cycle_shows_is_consumed_once,
+    deliveries::what_a_holder_holds_is_known_until_it_is_given_back,
     evidence::a_config_counts_its_changes,
     evidence::a_letter_is_noted_once,
     evidence::acknowledgements_count_per_side,

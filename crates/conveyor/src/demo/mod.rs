@@ -54,7 +54,10 @@ pub(crate) fn run(program: &'static str, matches: &ArgMatches) -> ExitCode {
     match play(asked, matches.get_flag("keep")) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{program}: the demo failed: {}", output::clean(&format!("{error:#}")));
+            output::complain(&format!(
+                "{program}: the demo failed: {}\n",
+                output::clean(&format!("{error:#}"))
+            ));
             ExitCode::FAILURE
         }
     }

@@ -27,8 +27,9 @@ use crate::output::Shown;
 /// Serves on standard input and output until the client leaves.
 pub(super) fn run(program: &str, db: Option<String>) -> ExitCode {
     if std::io::stdin().is_terminal() {
-        eprintln!("{program}: this speaks MCP with an agent's program, not with a person");
-        eprintln!("hint: {program} mcp install");
+        crate::output::complain(&format!(
+            "{program}: this speaks MCP with an agent's program, not with a person\nhint: {program} mcp install\n"
+        ));
     }
     match start(db) {
         Ok(()) => ExitCode::SUCCESS,
@@ -68,8 +69,10 @@ pub(super) async fn serve(
     let talk = async {
         let running = match Arc::clone(&server).serve(AsyncRwTransport::new(input, output)).await {
             Ok(running) => running,
-            // A client that leaves before it said anything wanted nothing.
-            Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
+            // A client that leaves before it said anything, or reads no answer, wants nothing more.
+            Err(
+                ServerInitializeError::ConnectionClosed(_) | ServerInitializeError::TransportError { .. },
+            ) => return Ok(()),
             Err(error) => {
                 return Err(Error::environment(format!(
                     "{NAME} and its client do not understand each other: {error}"

@@ -29,7 +29,7 @@ impl Consent {
         let somebody = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
         // On a failure in JSON form, standard error holds one line of JSON and nothing else.
         if somebody || self.form == Shown::Text {
-            eprint!("{}", crate::output::clean(diff));
+            crate::output::complain(&crate::output::clean(diff));
         }
         if !somebody {
             return Err(Error::refused(format!(
@@ -38,7 +38,7 @@ impl Consent {
             ))
             .hint(same_with_yes(program)));
         }
-        eprint!("Change {}? [y/N] ", place.display());
+        crate::output::complain(&format!("Change {}? [y/N] ", place.display()));
         let mut answer = String::new();
         let _ = std::io::stdin().lock().read_line(&mut answer);
         match answer.trim() {
