@@ -18,7 +18,7 @@ use libtest_mimic::Arguments;
 use libtest_mimic::Trial;
 
 /// What the program offers beside the table of verbs, and what it says where no verb was meant.
-const BESIDE: [&str; 4] = ["completions", "demo", "mcp", "no-verb"];
+const BESIDE: [&str; 7] = ["completions", "demo", "install-skills", "mcp", "no-verb", "setup", "uninstall"];
 
 fn main() {
     let arguments = Arguments::from_args();

@@ -31,6 +31,8 @@ const PATTERNS: &[(&str, &str)] = &[
     (r"\b(pid:?|process) \d{2,}", "$1 <pid>"),
     (r"codex-cli \d[\d.]*|\(v\d+\.\d+\.\d+\)", "<version>"),
     (r"tmux \d[\w.]*", "tmux <version>"),
+    (r#"("?schema_version"?: )\d+"#, "$1<version>"),
+    (r#"("?found"?: )\d+(,?\n\s+"?name"?: "?schema_version)"#, "$1<version>$2"),
     (r#"("start_ticks": ?|"started_at_ticks": ?|"server_start": ?)\d+"#, "$1<ticks>"),
     (
         r#"("(?:[a-z_]*_)?(?:staleness|age|idle|waited|elapsed|duration)(?:_seconds|_ms)?": ?)[\d.]+"#,

@@ -16,7 +16,7 @@ use crate::terminal;
 use crate::world::World;
 
 /// When the signals come: before the program has begun to listen, while it works, and after.
-const MOMENTS: [u64; 10] = [0, 2, 5, 9, 14, 20, 30, 60, 150, 400];
+const MOMENTS: [u64; 12] = [0, 1, 3, 5, 8, 11, 15, 20, 30, 60, 150, 400];
 
 /// The same for what starts sessions.
 const LATER: [u64; 4] = [650, 900, 1_300, 1_800];
@@ -61,25 +61,24 @@ fn handles(pid: u32, signal: Signal) -> bool {
     mask & (1 << (signal.as_raw() - 1)) != 0
 }
 
-/// Ends the first line of a verb's script at each moment with each signal; then runs it to its end.
+/// Ends the first line of a verb's script at each moment, with one signal and the other in turn; then runs it to its end.
 pub(crate) fn end_it_whole(name: &str) {
     let script = script::of(name);
     // What makes sessions needs a world without them, and takes longer.
     let starts = ["pair", "start-manager", "start-worker"].contains(&name);
     let later: &[u64] = if starts { &LATER } else { &[] };
     let (mut world, line) = prepared(&script);
-    for &moment in MOMENTS.iter().chain(later) {
-        for signal in [Signal::INT, Signal::TERM] {
-            if starts {
-                world = prepared(&script).0;
-            }
-            let before = tmux_sessions(&world);
-            let told = ended_by(&world, &line, signal, Duration::from_millis(moment));
-            assert!(!told.contains("panicked"), "{signal:?} after {moment} ms: {told}");
-            world.prepare("conveyor db-doctor");
-            if starts {
-                check_sessions(&world, &before, &format!("{signal:?} after {moment} ms: {told}"));
-            }
+    let signals = [Signal::INT, Signal::TERM].into_iter().cycle();
+    for (&moment, signal) in MOMENTS.iter().chain(later).zip(signals) {
+        if starts {
+            world = prepared(&script).0;
+        }
+        let before = tmux_sessions(&world);
+        let told = ended_by(&world, &line, signal, Duration::from_millis(moment));
+        assert!(!told.contains("panicked"), "{signal:?} after {moment} ms: {told}");
+        world.prepare("conveyor db-doctor");
+        if starts {
+            check_sessions(&world, &before, &format!("{signal:?} after {moment} ms: {told}"));
         }
     }
     let last = terminal::in_a_pipe(world.shell(&line), |_| {});

@@ -61,7 +61,7 @@ fn told(script: &[Line], place: Place) -> Vec<(String, Answer)> {
             }
             Line::Interrupt(line) => {
                 let command = world.shell(&format!("exec {line}"));
-                let answer = run(command, place, |child| signals::interrupt_when_it_waits(child));
+                let answer = run(command, place, signals::interrupt_when_it_waits);
                 told.push((format!("$ {line}\n^C"), normal_of(&normal, answer)));
             }
         }
