@@ -24,6 +24,7 @@ pub mod listing;
 pub mod locate;
 pub mod manager_context;
 pub mod message;
+pub mod mutant;
 pub mod object;
 pub mod outbox;
 pub mod plane;

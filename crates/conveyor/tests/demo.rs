@@ -1,4 +1,4 @@
-//! The demo with simulated agents: what it proves, and that it leaves nothing.
+//! The demo with simulated agents and with the real Codex: what it proves, and that it leaves nothing.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -15,9 +15,13 @@ use std::time::Instant;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A folder for temporary files, so that whatever a demo leaves is seen.
-fn demo(folder: &Path) -> Command {
+fn demo(folder: &Path, agent: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_conveyor"));
-    command.args(["demo", "--agent", "sim"]).env("TMPDIR", folder).env("HOME", folder);
+    command
+        .args(["demo", "--agent", agent])
+        .env("TMPDIR", folder)
+        .env("XDG_CACHE_HOME", folder)
+        .env("HOME", folder);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -56,10 +60,8 @@ fn interrupt(child: &Child) {
     assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
 }
 
-#[test]
-fn the_demo_proves_each_delivery_and_leaves_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let output = demo(folder.path()).output().unwrap();
+fn proves_each_delivery_and_leaves_nothing(folder: &Path, agent: &str) {
+    let output = demo(folder, agent).output().unwrap();
     let text = text(&output);
     assert_eq!(output.status.code(), Some(0), "{text}");
     let labels = text.lines().filter(|line| line.contains("✓ [conveyor ")).count();
@@ -71,14 +73,29 @@ fn the_demo_proves_each_delivery_and_leaves_nothing() {
     for proof in ["the worker is idle", "have ended", "each delivered once"] {
         assert!(text.contains(proof), "{proof} is missing:\n{text}");
     }
-    assert_eq!(entries(folder.path()), Vec::<PathBuf>::new());
-    assert_eq!(processes(folder.path()), Vec::<String>::new());
+    assert_eq!(entries(folder), Vec::<PathBuf>::new());
+    assert_eq!(processes(folder), Vec::<String>::new());
+}
+
+#[test]
+fn the_demo_proves_each_delivery_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    proves_each_delivery_and_leaves_nothing(folder.path(), "sim");
+}
+
+#[test]
+fn the_demo_with_the_real_codex_proves_each_delivery_and_leaves_nothing() {
+    // Codex refuses to put its helper programs into a home below /tmp.
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/sim");
+    std::fs::create_dir_all(&target).unwrap();
+    let folder = tempfile::Builder::new().prefix("demo").tempdir_in(target.canonicalize().unwrap()).unwrap();
+    proves_each_delivery_and_leaves_nothing(folder.path(), "codex");
 }
 
 #[test]
 fn an_interrupted_demo_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let child = demo(folder.path()).spawn().unwrap();
+    let child = demo(folder.path(), "sim").spawn().unwrap();
     until("something runs", || !processes(folder.path()).is_empty());
     interrupt(&child);
     let output = child.wait_with_output().unwrap();

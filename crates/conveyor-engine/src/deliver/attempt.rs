@@ -44,6 +44,8 @@ use crate::growth;
 use crate::identify;
 use crate::ingest;
 use crate::message;
+use crate::mutant;
+use crate::mutant::Mutant;
 
 /// One holder's try at one delivery.
 pub(super) struct Attempt<'a> {
@@ -56,6 +58,8 @@ pub(super) struct Attempt<'a> {
     /// Looks in a row that found the screen unchanged.
     unchanged: u32,
     presses: u32,
+    /// A predecessor began the effect.
+    inherited: bool,
     _lock: PaneLock,
 }
 
@@ -92,7 +96,19 @@ impl<'a> Attempt<'a> {
         };
         let locks = plane.state_dir()?.join("locks");
         let lock = PaneLock::acquire(&locks, &pin, limits::PANE_LOCK).await?;
-        Ok(Some(Self { plane, holder, until, session, pin, delivery, unchanged: 0, presses: 0, _lock: lock }))
+        let inherited = delivery.state.is_open_effect();
+        Ok(Some(Self {
+            plane,
+            holder,
+            until,
+            session,
+            pin,
+            delivery,
+            unchanged: 0,
+            presses: 0,
+            inherited,
+            _lock: lock,
+        }))
     }
 
     /// Carries a message as far as it goes.
@@ -111,12 +127,24 @@ impl<'a> Attempt<'a> {
             let now = self.now().await?;
             let sight = look::sight(&self.delivery, &self.session, &pane, buffer, running, now);
             let (row, decision) = decide(&sight);
+            let decision = self.mutated(decision);
             tracing::debug!(delivery = %self.delivery.id, ?row, ?decision, "decided");
             match self.act(row, decision).await? {
                 Round::Again => {}
                 Round::End(wait) => return Ok(wait),
             }
         }
+    }
+
+    /// The decision, unless a test wants the fault loop to find a wrong one.
+    fn mutated(&mut self, decision: Decision) -> Decision {
+        let inherited = self.delivery.state == Stage::EffectStarted && self.inherited;
+        if inherited && matches!(decision, Decision::Wait(Wait::Queued)) && mutant::is_on(Mutant::SubmitTwice)
+        {
+            self.inherited = false;
+            return Decision::Type;
+        }
+        decision
     }
 
     async fn act(&mut self, row: Row, decision: Decision) -> Result<Round> {
@@ -268,14 +296,14 @@ impl<'a> Attempt<'a> {
         error: impl FnOnce(&Delivery) -> Option<Error> + Send,
     ) -> Result<bool> {
         let mut tx = self.plane.ledger().await?.write(&self.actor()).await?;
-        let (id, epoch) = (self.delivery.id.clone(), self.delivery.epoch);
         if to == Stage::EffectStarted && !self.passes(&mut tx).await? {
             tx.commit().await?;
             return Ok(false);
         }
+        let id = self.delivery.id.clone();
+        let epoch = Some(self.delivery.epoch).filter(|_| !mutant::is_on(Mutant::NoEpochCheck));
         let moved =
-            deliveries::move_state(&mut tx, &id, Some(epoch), self.delivery.state, to, &change, audit)
-                .await?;
+            deliveries::move_state(&mut tx, &id, epoch, self.delivery.state, to, &change, audit).await?;
         let Some(moved) = moved else {
             tx.roll_back().await;
             return Ok(false);
@@ -325,7 +353,7 @@ impl<'a> Attempt<'a> {
     /// Reads the delivery anew. False when it is settled or the lease is lost.
     pub(super) async fn reload(&mut self) -> Result<bool> {
         let now = super::get(self.plane, &self.delivery.id).await?;
-        let ours = now.epoch == self.delivery.epoch;
+        let ours = now.epoch == self.delivery.epoch || mutant::is_on(Mutant::NoEpochCheck);
         self.delivery = now;
         Ok(ours && !self.delivery.state.is_settled())
     }

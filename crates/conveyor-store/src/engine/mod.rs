@@ -80,6 +80,8 @@ impl Engine {
 /// Begins a transaction that only reads, and returns its time.
 pub(crate) async fn begin_read(db: &mut Db, clock: &dyn Clock) -> Result<Timestamp> {
     roll_back_leftovers(db).await?;
+    // Before it begins: whoever is dropped while it does must not leave a transaction that nobody knows of.
+    db.unfinished = true;
     db.script(db.engine.begin_read()).await?;
     match db.engine {
         Engine::Postgres if !clock.rules_the_ledger() => {
@@ -95,6 +97,7 @@ pub(crate) async fn begin_read(db: &mut Db, clock: &dyn Clock) -> Result<Timesta
 /// `None` when another writer held the lock for the whole of [`LOCK_SLICE`].
 pub(crate) async fn begin_write(db: &mut Db, clock: &dyn Clock) -> Result<Option<(Head, Timestamp)>> {
     roll_back_leftovers(db).await?;
+    db.unfinished = true;
     let begun = match db.try_script(db.engine.begin_write()).await {
         Ok(()) => db.try_one::<(i64, Hash, i64)>(db.engine.lock_head()).await,
         Err(failure) => Err(failure),

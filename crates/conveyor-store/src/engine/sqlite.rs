@@ -44,8 +44,14 @@ impl Fingerprint {
 
     /// Whether nobody has written since: the same bytes, and no write-ahead log beside them.
     pub(crate) fn holds(&self, path: &Path) -> bool {
-        Self::of(path).as_ref() == Some(self) && !beside(path, "-wal").exists()
+        Self::of(path).as_ref() == Some(self) && !has_log(path)
     }
+}
+
+/// Whether a write-ahead log lies beside the ledger and holds anything. An empty one is what a writer leaves that found no
+/// room on the disk, where a reader finds none for the log's index either.
+fn has_log(path: &Path) -> bool {
+    fs::metadata(beside(path, "-wal")).is_ok_and(|meta| meta.len() > 0)
 }
 
 /// The file beside the ledger whose name has `suffix` appended.
@@ -82,7 +88,7 @@ pub(crate) async fn open_read(
         if print.size == 0 {
             return Ok(None);
         }
-        let live = beside(path, "-wal").exists();
+        let live = has_log(path);
         let parameters = if live { "mode=ro" } else { "mode=ro&immutable=true" };
         match connect(path, parameters).await {
             Ok(conn) if live => return Ok(Some((conn, None))),

@@ -33,6 +33,8 @@ pub(crate) enum Trouble {
 /// Reads the code of an engine's error: SQLite's extended result code, PostgreSQL's SQLSTATE.
 pub(crate) fn read_code(engine: Engine, code: &str) -> Trouble {
     match engine {
+        // SQLITE_IOERR_SHMSIZE: the index of the log cannot grow, which a full disk is told as before anything is written.
+        Engine::Sqlite if code == "4874" => Trouble::Full,
         Engine::Sqlite => match code.parse::<i32>().map(|code| code & 0xff) {
             Ok(3 | 23) => Trouble::Permission,
             Ok(5 | 6) => Trouble::Busy,
@@ -123,6 +125,7 @@ mod tests {
             ("517", "40001", Trouble::Busy),
             ("8", "25006", Trouble::ReadOnly),
             ("13", "53100", Trouble::Full),
+            ("4874", "53100", Trouble::Full),
             ("267", "XX001", Trouble::Corrupt),
             ("2067", "23505", Trouble::Constraint),
             ("23", "28P01", Trouble::Permission),

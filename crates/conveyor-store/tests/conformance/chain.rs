@@ -446,3 +446,21 @@ pub(crate) async fn zero_characters_are_replaced(place: &Place) {
     assert_eq!(stored.cwd, "/a\u{fffd}b");
     assert_eq!(stored.tmux_pin_json, session.tmux_pin_json, "JSON escapes it");
 }
+
+pub(crate) async fn a_beginning_that_was_dropped_leaves_the_ledger_usable(place: &Place) {
+    let ledger = place.open().await.unwrap();
+    for yields in 0..60 {
+        let patience = async {
+            for _ in 0..yields {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            tx = ledger.write(&Actor::Operator) => tx.unwrap().roll_back().await,
+            () = patience => {}
+        }
+        ledger.write(&Actor::Operator).await.unwrap().roll_back().await;
+        drop(ledger.read().await.unwrap());
+    }
+}

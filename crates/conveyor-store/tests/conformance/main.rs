@@ -26,6 +26,7 @@ macro_rules! suite {
 }
 
 suite![
+    chain::a_beginning_that_was_dropped_leaves_the_ledger_usable,
     chain::a_change_goes_in_wholly_or_not_at_all,
     chain::a_change_without_an_audit_row_is_refused,
     chain::a_crash_before_a_commit_leaves_nothing_and_after_it_everything,

@@ -27,8 +27,7 @@ const BAD_INPUT: &str = "bad-input";
 fn main() {
     let arguments = Arguments::from_args();
     let names: Vec<&str> = VERBS.iter().map(|verb| verb.name).chain(BESIDE).collect();
-    let mut trials =
-        vec![trial("scripts::each_belongs_to_a_verb", || {
+    let mut trials = vec![trial("scripts::each_belongs_to_a_verb", || {
         script::each_belongs_to_one_of(&[&BESIDE[..], &[BAD_INPUT]].concat());
     })];
     trials.push(trial("transcript::bad-input", || transcript::holds(BAD_INPUT)));

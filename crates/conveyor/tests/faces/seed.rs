@@ -71,7 +71,8 @@ pub(crate) fn every_line_that_is_owed_works() {
         for (line, told) in scene.lines.iter().zip(typed(&world, &seed, scene)) {
             let (word, fault) = judge(line, &told);
             *counts.entry(word).or_default() += 1;
-            let what = |fault| format!("{}: {fault}: {}\n  {}{}", scene.title, line.run.trim(), told.out, told.err);
+            let what =
+                |fault| format!("{}: {fault}: {}\n  {}{}", scene.title, line.run.trim(), told.out, told.err);
             wrong.extend(fault.map(what));
         }
         drop(world.shell("conveyor dispatch --stop --dispatcher-id dispatch-pair").output());

@@ -5,6 +5,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test says by panicking what failed")]
 
+mod dispatching;
+mod mutants;
+mod slow;
+mod stalled;
+
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -63,7 +68,7 @@ const ROUNDS: usize = 500;
 
 /// What the world does besides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Scene {
+pub(crate) enum Scene {
     /// The agent is idle.
     Idle,
     /// The agent works for twenty seconds on something else.
@@ -86,7 +91,7 @@ enum Scene {
 
 /// Where the first process dies.
 #[derive(Clone, Copy, Debug)]
-enum Death {
+pub(crate) enum Death {
     /// At a commit of the ledger.
     Write(u64, Moment),
     /// At a step of the terminal, before or after it took effect.
@@ -96,25 +101,25 @@ enum Death {
 }
 
 /// One run's world.
-struct Run {
-    world: World,
-    place: Place,
-    state: tempfile::TempDir,
+pub(crate) struct Run {
+    pub(crate) world: World,
+    pub(crate) place: Place,
+    pub(crate) state: tempfile::TempDir,
     scene: Scene,
-    session: Session,
+    pub(crate) session: Session,
     pane: u32,
     began: u64,
     acted: AtomicBool,
 }
 
 impl Run {
-    async fn new(engine: Engine, scene: Scene) -> Result<Self> {
+    pub(crate) async fn new(engine: Engine, scene: Scene) -> Result<Self> {
         let world = World::new(11);
         let pane = world.hands(|hands| hands.open("codex-foo", Config::default()));
         let place = Place::new(engine).await?;
         let state = tempfile::tempdir().unwrap();
-        let plane = plane(&world, &place, state.path(), Arc::new(OpenGate), world.mux())?;
-        let session = register(&plane, &world, pane).await?;
+        let plane = plane(&world, &place, state.path(), Arc::new(OpenGate), Arc::new(world.mux()))?;
+        let session = register(&plane, &world, pane, "foo", Role::Worker).await?;
         // A database of PostgreSQL's takes a while to be made: there one message has to do.
         let texts = if engine == Engine::Postgres { &TEXTS[..1] } else { &TEXTS[..] };
         enqueue(&plane, &session, texts).await?;
@@ -155,7 +160,7 @@ impl Run {
     }
 
     /// Puts the scene's events and the process's death before the terminal's steps.
-    fn plan(&self, death: Death) {
+    pub(crate) fn plan(&self, death: Death) {
         let (scene, pane) = (self.scene, self.pane);
         let mut happened = false;
         let mut steps = 0;
@@ -182,9 +187,13 @@ impl Run {
     }
 
     /// Runs a process until everything is settled or it is killed. Whether it was killed.
-    async fn process(&self, name: &str, gate: Arc<dyn Gate>) -> bool {
-        let mux = Arc::new(self.world.mux());
-        let plane = plane(&self.world, &self.place, self.state.path(), gate, Arc::clone(&mux)).unwrap();
+    pub(crate) async fn process(&self, name: &str, gate: Arc<dyn Gate>) -> bool {
+        self.process_on(Arc::new(self.world.mux()), name, gate).await
+    }
+
+    /// The same, with terminals of its own.
+    pub(crate) async fn process_on(&self, mux: Arc<dyn Mux>, name: &str, gate: Arc<dyn Gate>) -> bool {
+        let plane = plane(&self.world, &self.place, self.state.path(), gate, mux).unwrap();
         match self.work(&plane, name).await {
             Ok(()) => false,
             Err(error) if error.kind == conveyor_model::ErrorKind::Interrupted => true,
@@ -214,25 +223,8 @@ impl Run {
         panic!("{:?}: {name}: not settled after {ROUNDS} rounds", self.scene);
     }
 
-    /// The user texts that the agent recorded, by the token that they hold.
-    fn recorded(&self) -> Vec<String> {
-        let Some(path) = self.world.hands(|hands| {
-            let home = hands.home().to_owned();
-            hands.agent(self.pane).map(|agent| home.join(agent.rollout_path()))
-        }) else {
-            return Vec::new();
-        };
-        let Ok(file) = self.world.log().open(&path) else { return Vec::new() };
-        let mut bytes = vec![0; usize::try_from(file.stat().unwrap().len).unwrap()];
-        let read = file.read_at(0, &mut bytes).unwrap();
-        let lines = bytes[..read].split(|&byte| byte == b'\n');
-        lines
-            .filter_map(|line| conveyor_agents::parse(line, 0).ok()?.delivered_text().map(ToOwned::to_owned))
-            .collect()
-    }
-
     /// Checks the promises, and returns the rows of the recovery table that were reached.
-    async fn check(&self, death: Death) -> BTreeSet<String> {
+    pub(crate) async fn check(&self, death: Death) -> BTreeSet<String> {
         let plane = plane(
             &self.world,
             &self.place,
@@ -246,7 +238,7 @@ impl Run {
         let wanted =
             deliveries::Wanted { target: Some(self.session.id.clone()), ..deliveries::Wanted::default() };
         let all = deliveries::list(&mut db, &wanted, 100).await.unwrap();
-        let texts = self.recorded();
+        let texts = recorded(&self.world, self.pane);
         let context = format!("{:?} {death:?}\n{texts:#?}\n{}", self.scene, stages(&all));
         for delivery in &all {
             self.check_one(delivery, &texts, &context);
@@ -277,7 +269,24 @@ impl Run {
     }
 }
 
-fn stages(all: &[Delivery]) -> String {
+/// The user texts that the agent in a pane recorded.
+pub(crate) fn recorded(world: &World, pane: u32) -> Vec<String> {
+    let Some(path) = world.hands(|hands| {
+        let home = hands.home().to_owned();
+        hands.agent(pane).map(|agent| home.join(agent.rollout_path()))
+    }) else {
+        return Vec::new();
+    };
+    let Ok(file) = world.log().open(&path) else { return Vec::new() };
+    let mut bytes = vec![0; usize::try_from(file.stat().unwrap().len).unwrap()];
+    let read = file.read_at(0, &mut bytes).unwrap();
+    let lines = bytes[..read].split(|&byte| byte == b'\n');
+    lines
+        .filter_map(|line| conveyor_agents::parse(line, 0).ok()?.delivered_text().map(ToOwned::to_owned))
+        .collect()
+}
+
+pub(crate) fn stages(all: &[Delivery]) -> String {
     all.iter().map(|d| format!("{} {} epoch {} {:?}\n", d.token, d.state, d.epoch, d.error)).collect()
 }
 
@@ -288,16 +297,16 @@ async fn rows(db: &mut conveyor_store::Db) -> BTreeSet<String> {
     events.into_iter().filter_map(row).collect()
 }
 
-fn plane(
+/// A process's plane on a world.
+pub(crate) fn plane(
     world: &World,
     place: &Place,
     state: &Path,
     gate: Arc<dyn Gate>,
-    mux: impl Into<Arc<conveyor_sim::pane::SimMux>>,
+    mux: Arc<dyn Mux>,
 ) -> Result<Plane> {
     let state = state.display().to_string();
     let environment = Environment::of(Path::new("/"), &[("HOME", &state), ("XDG_STATE_HOME", &state)]);
-    let mux: Arc<dyn Mux> = mux.into();
     let effects = Effects { clock: Arc::new(world.clock()), mux, log: Arc::new(world.log()), gate };
     let db = match place.location() {
         conveyor_store::Location::Sqlite(path) => path.display().to_string(),
@@ -306,14 +315,21 @@ fn plane(
     Plane::with(environment, Caller::Person, Some(&db), effects)
 }
 
-async fn register(plane: &Plane, world: &World, pane: u32) -> Result<Session> {
-    let target = Target::Session("codex-foo".to_owned());
+/// A session in the pane of the tmux session `codex-NAME`.
+pub(crate) async fn register(
+    plane: &Plane,
+    world: &World,
+    pane: u32,
+    name: &str,
+    role: Role,
+) -> Result<Session> {
+    let target = Target::Session(format!("codex-{name}"));
     let pin = plane.mux.pin(&Server::named("default", None), &target).await?;
     let (thread, home) = world
         .hands(|hands| (hands.agent(pane).map(|agent| agent.thread().to_owned()), hands.home().to_owned()));
     let id = SessionId::new(plane.clock.uuid_v7());
     let host = plane.environment.host.clone();
-    let mut session = Session::new(id, "foo".parse()?, Role::Worker, host, "/".to_owned(), plane.clock.now());
+    let mut session = Session::new(id, name.parse()?, role, host, "/".to_owned(), plane.clock.now());
     session.codex_home = Some(home.display().to_string());
     session.tmux_pin_json = Some(json!(pin));
     session.owner_kind = OwnerKind::Embedded;
@@ -335,6 +351,11 @@ async fn enqueue(plane: &Plane, session: &Session, texts: &[&str]) -> Result<()>
     tx.commit().await
 }
 
+/// For how long a lease lasts.
+pub(crate) fn lease_ms() -> u64 {
+    u64::try_from(limits::LEASE.as_millis()).unwrap_or(60_000)
+}
+
 /// One run: a process that dies, and its successor. Whether the first one died, and the rows that were reached.
 async fn one(engine: Engine, scene: Scene, death: Death) -> (bool, BTreeSet<String>) {
     let run = Run::new(engine, scene).await.unwrap();
@@ -345,14 +366,14 @@ async fn one(engine: Engine, scene: Scene, death: Death) -> (bool, BTreeSet<Stri
     };
     let died = run.process("first", gate).await;
     if died {
-        run.world.advance(u64::try_from(limits::LEASE.as_millis()).unwrap_or(60_000) + 1);
+        run.world.advance(lease_ms() + 1);
         assert!(!run.process("successor", Arc::new(OpenGate)).await);
     }
     (died, run.check(death).await)
 }
 
 /// Kills at each point in turn until a run gets through alive, or until only waiting is left to be killed in.
-async fn fault_loop(engine: Engine, scene: Scene) -> BTreeMap<String, usize> {
+pub(crate) async fn fault_loop(engine: Engine, scene: Scene) -> BTreeMap<String, usize> {
     let (writes, steps) = if scene == Scene::Idle { (200, 200) } else { (12, 16) };
     let mut reached: BTreeMap<String, usize> = BTreeMap::new();
     let mut count =
