@@ -127,7 +127,7 @@ impl<'a> Attempt<'a> {
             let now = self.now().await?;
             let sight = look::sight(&self.delivery, &self.session, &pane, buffer, running, now);
             let (row, decision) = decide(&sight);
-            let decision = self.mutated(decision);
+            let decision = self.mutated(decision).await?;
             tracing::debug!(delivery = %self.delivery.id, ?row, ?decision, "decided");
             match self.act(row, decision).await? {
                 Round::Again => {}
@@ -137,14 +137,13 @@ impl<'a> Attempt<'a> {
     }
 
     /// The decision, unless a test wants the fault loop to find a wrong one.
-    fn mutated(&mut self, decision: Decision) -> Decision {
-        let inherited = self.delivery.state == Stage::EffectStarted && self.inherited;
-        if inherited && matches!(decision, Decision::Wait(Wait::Queued)) && mutant::is_on(Mutant::SubmitTwice)
-        {
-            self.inherited = false;
-            return Decision::Type;
+    async fn mutated(&mut self, decision: Decision) -> Result<Decision> {
+        let inherited = std::mem::take(&mut self.inherited) && decision == Decision::Press;
+        if inherited && mutant::is_on(Mutant::SubmitTwice) {
+            self.plane.mux.press(&self.pin, Key::Tab).await?;
+            return Ok(Decision::Type);
         }
-        decision
+        Ok(decision)
     }
 
     async fn act(&mut self, row: Row, decision: Decision) -> Result<Round> {
@@ -203,6 +202,10 @@ impl<'a> Attempt<'a> {
     async fn press(&mut self, row: Row) -> Result<Round> {
         if self.presses > 0 && !self.is_patient().await? {
             return self.give_back(row, Wait::NotYet).await;
+        }
+        // A holder that was suspended since it looked may have lost its lease: then the key is another's to press.
+        if !self.reload().await? {
+            return Ok(Round::End(None));
         }
         self.presses += 1;
         match self.plane.mux.press(&self.pin, Key::Tab).await? {

@@ -15,6 +15,7 @@ use conveyor_model::delivery::Stage;
 use conveyor_model::limits;
 use conveyor_sim::agent::Config;
 use conveyor_sim::pane::Fate;
+use conveyor_sim::pane::SimMux;
 use conveyor_sim::pane::World;
 use conveyor_store::Clock;
 use conveyor_store::Engine;
@@ -72,7 +73,10 @@ impl Bound {
     }
 
     fn plane(&self, gate: Arc<dyn Gate>) -> Plane {
-        let mux = Arc::new(self.world.mux());
+        self.plane_on(Arc::new(self.world.mux()), gate)
+    }
+
+    fn plane_on(&self, mux: Arc<SimMux>, gate: Arc<dyn Gate>) -> Plane {
         let mut plane = plane(&self.world, &self.place, self.state.path(), gate, mux).unwrap();
         plane.clock = Arc::new(NoTimeOut(plane.clock.clone()));
         plane
@@ -80,9 +84,12 @@ impl Bound {
 
     /// A dispatcher, until nothing is owed any more or it is killed. Whether it was killed.
     async fn dispatcher(&self, name: &str, gate: Arc<dyn Gate>) -> bool {
-        let plane = self.plane(gate);
+        let mux = Arc::new(self.world.mux());
+        let gate = Arc::new(DiesWith { mux: Arc::clone(&mux), gate });
+        let plane = self.plane_on(Arc::clone(&mux), gate);
         for _ in 0..PASSES {
             match call(&plane, "dispatch", json!({ "dispatcher_id": name })).await {
+                _ if mux.is_killed() => return true,
                 Ok(_) => {}
                 Err(error) if error.kind == conveyor_model::ErrorKind::Interrupted => return true,
                 Err(error) => panic!("{name}: {error}"),
@@ -128,6 +135,23 @@ impl Bound {
         let plane = self.plane(Arc::new(OpenGate));
         let ledger = plane.ledger().await.unwrap();
         assert!(audit::check(&mut *ledger.read().await.unwrap(), None).await.unwrap().is_ok(), "{context}");
+    }
+}
+
+/// A process that was killed at a terminal writes nothing any more.
+struct DiesWith {
+    mux: Arc<SimMux>,
+    gate: Arc<dyn Gate>,
+}
+
+#[async_trait]
+impl Gate for DiesWith {
+    async fn before_commit(&self, write: u64) -> Result<()> {
+        if self.mux.is_killed() { Err(Killer::death()) } else { self.gate.before_commit(write).await }
+    }
+
+    async fn after_commit(&self, write: u64) -> Result<()> {
+        self.gate.after_commit(write).await
     }
 }
 

@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use conveyor_engine::Plane;
+use conveyor_engine::deliver;
+use conveyor_engine::deliver::Holder;
+use conveyor_engine::deliver::Until;
 use conveyor_model::audit::Actor;
 use conveyor_model::limits;
 use conveyor_mux::Mux;
@@ -37,11 +41,12 @@ async fn stalled(engine: Engine, scene: Scene, at: u64) -> Option<bool> {
     run.plan(Death::Never);
     let slow = Slow::new(&run.world, at);
     let mux: Arc<dyn Mux> = Arc::clone(&slow) as Arc<dyn Mux>;
-    let first = run.process_on(mux, "first", Arc::new(OpenGate));
+    let plane = plane(&run.world, &run.place, run.state.path(), Arc::new(OpenGate), mux).unwrap();
+    let first = once(&plane, &run);
     tokio::pin!(first);
     tokio::select! {
         biased;
-        _ = &mut first => return None,
+        () = &mut first => return None,
         () = slow.stopped() => {}
     }
     run.world.advance(lease_ms() + 1);
@@ -54,6 +59,14 @@ async fn stalled(engine: Engine, scene: Scene, at: u64) -> Option<bool> {
     assert!(!run.process("successor", Arc::new(OpenGate)).await);
     run.check(Death::Never).await;
     Some(taken)
+}
+
+/// A process that tries to carry out the first message, once.
+async fn once(plane: &Plane, run: &Run) {
+    let ledger = plane.ledger().await.unwrap();
+    let open = deliveries::open_for(&mut *ledger.read().await.unwrap(), &run.session.id, 1).await.unwrap();
+    let holder = Holder { name: "first".to_owned(), lease: limits::LEASE };
+    deliver::carry_out(plane, &open[0].id, &holder, Until::SUBMITTED).await.unwrap();
 }
 
 /// Leases what is due, as another dispatcher does, and goes no further.
