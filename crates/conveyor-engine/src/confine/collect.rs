@@ -72,7 +72,9 @@ mod tests {
 
     fn collected(parts: &[&str], keep: usize) -> Output {
         let mut collected = Collected::keeping(keep);
-        parts.iter().for_each(|part| collected.take(part.as_bytes()));
+        for part in parts {
+            collected.take(part.as_bytes());
+        }
         collected.output()
     }
 

@@ -40,7 +40,9 @@ pub(super) fn end(main: i32) -> (u64, u64) {
         seen.extend(alive.iter().copied().filter(|pid| *pid != main));
         // A process that is stopped first cannot fork while its relatives are killed.
         for signal in [Signal::STOP, Signal::KILL] {
-            alive.iter().for_each(|pid| send(*pid, signal));
+            for pid in &alive {
+                send(*pid, signal);
+            }
         }
         for pid in below.iter().filter(|pid| all[pid].is_dead && all[pid].parent == myself && **pid != main) {
             reap(*pid);
@@ -60,7 +62,9 @@ pub(super) fn sweep(mark: &str) {
         let marked: Vec<i32> =
             processes().into_iter().filter(|(_, one)| !one.is_dead).map(|(pid, _)| pid).collect();
         let marked: Vec<i32> = marked.into_iter().filter(|pid| carries(*pid, wanted.as_bytes())).collect();
-        marked.iter().for_each(|pid| send(*pid, Signal::KILL));
+        for pid in &marked {
+            send(*pid, Signal::KILL);
+        }
         if marked.is_empty() || Instant::now() >= until {
             return;
         }

@@ -105,7 +105,7 @@ impl Report for TranscriptShowReport {
             match &one.segment_text {
                 Some(words) => text.push_str(words),
                 None if one.segment_kind == SegmentKind::Metadata => {
-                    text.push_str("(only figures are kept)\n")
+                    text.push_str("(only figures are kept)\n");
                 }
                 None => text.push_str("(not shown; --include-content shows it)\n"),
             }

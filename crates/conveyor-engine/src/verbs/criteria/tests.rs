@@ -101,7 +101,8 @@ async fn several_are_judged_together_or_not_at_all() {
 #[tokio::test]
 async fn another_tasks_criterion_is_not_judged() {
     let world = World::new();
-    (world.task("t").await, world.task("other").await);
+    world.task("t").await;
+    world.task("other").await;
     world.json::<Criteria>(new("a")).await;
     for request in [json!({ "task": "other", "accept": [1] }), json!({ "task": "other", "history": 1 })] {
         assert_eq!(world.error::<Criteria>(request).await.kind, ErrorKind::NotFound);

@@ -281,7 +281,7 @@ async fn epilogue_audit(db: &mut Db, request: &FinishTaskRequest, pair: &Pair) -
     let config = configs::get(db, &pair.task.id).await?;
     let required_steps: Vec<String> = config
         .iter()
-        .flat_map(|config| config.epilogues_json.as_array())
+        .filter_map(|config| config.epilogues_json.as_array())
         .flatten()
         .filter_map(|step| step.as_str().map(ToOwned::to_owned))
         .collect();
