@@ -4,6 +4,7 @@
 //! Nothing here touches the ledger. The effect is the trait [`log::AgentLog`]; a simulation holds its rollouts in
 //! memory ([`log::MemoryLog`]).
 
+pub mod births;
 pub mod discover;
 pub mod folders;
 pub mod follow;

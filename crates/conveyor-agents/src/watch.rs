@@ -25,6 +25,8 @@ pub struct Watch {
     news: Arc<News>,
     /// The files, and for each the folder that is watched for its sake: its own, or the nearest above that exists.
     files: BTreeMap<PathBuf, PathBuf>,
+    /// Folders in which new names are told.
+    folders: BTreeSet<PathBuf>,
 }
 
 /// What the system has told since it was last asked.
@@ -37,6 +39,8 @@ struct News {
 #[derive(Default)]
 struct Told {
     paths: BTreeSet<PathBuf>,
+    /// Those of them that are new names.
+    born: BTreeSet<PathBuf>,
     /// Names came, went or moved, or events were lost: folders must be looked at again.
     names: bool,
     /// Events were lost: all files may have changed.
@@ -50,7 +54,7 @@ impl Watch {
         let teller = Arc::clone(&news);
         let watcher = notify::recommended_watcher(move |event| teller.tell(event))
             .map_err(|error| failed("the system cannot watch files", &error))?;
-        Ok(Self { watcher, news, files: BTreeMap::new() })
+        Ok(Self { watcher, news, files: BTreeMap::new(), folders: BTreeSet::new() })
     }
 
     /// Watches a file, which need not exist.
@@ -65,14 +69,41 @@ impl Watch {
     pub fn remove(&mut self, file: &Path) {
         if let Some(folder) = self.files.remove(file)
             && !self.files.values().any(|other| *other == folder)
+            && !self.folders.contains(&folder)
         {
             // It fails if the folder is gone, and then there is nothing to end.
             let _ = self.watcher.unwatch(&folder);
         }
     }
 
-    /// The files that changed since the last call or since they were added: at least one. A file may be named that did
-    /// not grow; none that grew is left out.
+    /// Watches these folders, and no other ones, for new names in them. A folder that does not exist is passed over.
+    ///
+    /// Subscribe first, then look into them. The answer says whether one was not watched before.
+    pub fn watch_folders(&mut self, wanted: &BTreeSet<PathBuf>) -> Result<bool> {
+        let gone: Vec<_> = self.folders.difference(wanted).cloned().collect();
+        for folder in gone {
+            self.folders.remove(&folder);
+            if !self.files.values().any(|other| *other == folder) {
+                // As above.
+                let _ = self.watcher.unwatch(&folder);
+            }
+        }
+        let before = self.folders.len();
+        for folder in wanted.iter().filter(|folder| folder.is_dir()) {
+            if self.folders.contains(folder) {
+                continue;
+            }
+            match self.watcher.watch(folder, RecursiveMode::NonRecursive) {
+                Ok(()) => drop(self.folders.insert(folder.clone())),
+                Err(_) if !folder.exists() => {}
+                Err(error) => return Err(failed(&format!("{} cannot be watched", folder.display()), &error)),
+            }
+        }
+        Ok(self.folders.len() > before)
+    }
+
+    /// The files that changed since the last call or since they were added, and the new names in watched folders: at
+    /// least one. A file may be named that did not grow; none that grew is left out.
     ///
     /// Safe to drop and call again: what was told in between is kept.
     pub async fn changed(&mut self) -> Result<BTreeSet<PathBuf>> {
@@ -89,6 +120,8 @@ impl Watch {
         let told = std::mem::take(&mut *self.news.lock());
         let mut changed =
             if told.lost { self.files.keys().cloned().collect() } else { self.known(&told.paths) };
+        let is_watched = |path: &&PathBuf| path.parent().is_some_and(|folder| self.folders.contains(folder));
+        changed.extend(told.born.iter().filter(is_watched).cloned());
         if told.names || told.lost {
             changed.extend(self.rearm()?);
         }
@@ -156,6 +189,9 @@ impl News {
             Ok(event) => {
                 told.lost |= event.need_rescan();
                 told.names |= moves_names(event.kind);
+                if matches!(event.kind, EventKind::Create(_) | EventKind::Modify(ModifyKind::Name(_))) {
+                    told.born.extend(event.paths.iter().cloned());
+                }
                 told.paths.extend(event.paths);
             }
             Err(_) => told.lost = true,

@@ -20,7 +20,10 @@ pub(crate) async fn delivery_waits(
     wait: Wait,
 ) -> Result<()> {
     let message = match wait {
-        Wait::Queued | Wait::NotYet | Wait::SecondLook | Wait::TurnRunning | Wait::Held(_) => return Ok(()),
+        // That a thread is unknown is raised for the session, once for all its messages.
+        Wait::Queued | Wait::NotYet | Wait::SecondLook | Wait::TurnRunning | Wait::Thread | Wait::Held(_) => {
+            return Ok(());
+        }
         Wait::Screen(kind) => format!("{} shows {}; a message waits for it.", session.name, kind.as_str()),
         Wait::Draft => format!("{} has a draft in its composer; a message waits for it.", session.name),
         Wait::CopyMode => format!("Somebody scrolls in the pane of {}; a message waits.", session.name),

@@ -36,6 +36,7 @@ pub mod shadow;
 mod speaker;
 pub mod start;
 mod statement;
+mod steer;
 pub mod stop;
 pub mod table;
 #[cfg(test)]

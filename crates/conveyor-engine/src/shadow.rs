@@ -7,6 +7,7 @@ use conveyor_agents::ProcessId;
 use conveyor_model::Error;
 use conveyor_model::ErrorKind;
 use conveyor_model::Result;
+use conveyor_model::Timestamp;
 use conveyor_model::ids::TaskId;
 use conveyor_model::pane;
 use conveyor_model::pane::Classification;
@@ -16,6 +17,7 @@ use conveyor_model::shadow::Sight;
 use conveyor_model::shadow::Trouble;
 use conveyor_model::turn::Turn;
 use conveyor_store::AuditRow;
+use conveyor_store::Db;
 use conveyor_store::Tx;
 use conveyor_store::attention;
 use conveyor_store::attention::NewAttention;
@@ -112,6 +114,42 @@ pub struct Noted {
     pub divergence: Option<Divergence>,
     /// What wants attention now.
     pub troubles: Vec<Trouble>,
+    /// What of that did not want it before.
+    pub raised: Vec<Raised>,
+}
+
+/// Attention that was raised just now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Raised {
+    /// What is the matter.
+    pub trouble: Trouble,
+    /// The row's number.
+    pub attention: i64,
+}
+
+/// Whether noting a look would change anything: a contradiction, or attention that begins or is over.
+pub async fn is_news(
+    db: &mut Db,
+    session: &Session,
+    turn: &Turn,
+    seen: &Seen,
+    process_alive: Option<bool>,
+    now: Timestamp,
+) -> Result<bool> {
+    let silence = turn.last_event_at.map(|at| now.since(at));
+    let contradicts =
+        seen.screen().is_some_and(|screen| shadow::contradiction(turn.state, silence, screen.kind).is_some());
+    let sight = seen.sight();
+    let troubles = shadow::troubles(sight, turn, process_alive);
+    let open = attention::open(db, Some(&session.id), None, conveyor_model::limits::LIST_ROWS).await?;
+    let raised: Vec<Trouble> = open
+        .iter()
+        .filter(|open| open.subject == session.id.as_str())
+        .filter_map(|open| Trouble::of_word(&open.kind))
+        .collect();
+    let begins = troubles.iter().any(|trouble| !raised.contains(trouble));
+    let is_over = raised.iter().any(|raised| shadow::is_over(*raised, &troubles, sight, turn, process_alive));
+    Ok(contradicts || begins || is_over)
 }
 
 /// Notes what a look adds to the rollout: a contradiction with its evidence, and attention raised or over.
@@ -142,10 +180,11 @@ pub async fn note(
             attention::clear(tx, &open.subject, &open.kind, audit).await?;
         }
     }
+    let mut newly = Vec::new();
     for trouble in &troubles {
-        raise(tx, session, task, *trouble, seen).await?;
+        newly.extend(raise(tx, session, task, *trouble, seen).await?);
     }
-    Ok(Noted { divergence, troubles })
+    Ok(Noted { divergence, troubles, raised: newly })
 }
 
 async fn diverges(
@@ -184,7 +223,7 @@ async fn raise(
     task: Option<&TaskId>,
     trouble: Trouble,
     seen: &Seen,
-) -> Result<()> {
+) -> Result<Option<Raised>> {
     let message = format!("{} {}.", session.name, matter(trouble));
     let audit = AuditRow::new("attention_raised", message.clone()).session(&session.id);
     let new = NewAttention {
@@ -195,11 +234,12 @@ async fn raise(
         message,
         evidence: evidence(seen),
     };
-    attention::raise(tx, new, audit).await.map(drop)
+    let (row, is_new) = attention::raise(tx, new, audit).await?;
+    Ok(is_new.then_some(Raised { trouble, attention: row.id }))
 }
 
 /// What is the matter, behind the session's name.
-fn matter(trouble: Trouble) -> String {
+pub fn matter(trouble: Trouble) -> String {
     use pane::Kind;
     match trouble {
         Trouble::PaneGone => "has lost its pane".to_owned(),

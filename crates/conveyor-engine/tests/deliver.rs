@@ -110,3 +110,40 @@ async fn a_draft_that_a_person_typed_is_neither_cleared_nor_joined() -> Done {
     assert!(screen.contains("› my own words") && !screen.contains("[conveyor"), "{screen}");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_steered_text_goes_into_the_running_turn_and_not_into_the_next() -> Done {
+    let world = World::new()?;
+    let agent = world.agent("foo", Role::Worker, &["-a", "never"]).await?;
+    world.until_idle(&agent)?;
+    let first = json!({ "name": "foo", "text": "work [[sh=sleep 3]]", "wait_for": "recorded" });
+    assert_eq!(world.run("session-nudge", first).await?["delivered"], true);
+    world
+        .tmux
+        .wait_screen(&agent.pane, support::SOON, "a turn", |screen| screen.contains("esc to interrupt"))?;
+    let steered =
+        json!({ "name": "foo", "text": "turn left", "steer": true, "wait_for": "answered", "timeout": 20 });
+    let report = world.run("session-nudge", steered).await?;
+    assert_eq!(report["state"], "answered", "{report:#}");
+    let texts = support::recorded(&agent)?;
+    assert!(texts.len() == 2 && texts[1].ends_with("turn left"), "{texts:#?}");
+    assert_eq!(support::turns(&agent)?, 1, "it is the same turn");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_turn_that_may_ask_for_approvals_is_not_steered() -> Done {
+    let world = World::new()?;
+    let agent = world.agent("foo", Role::Worker, &[]).await?;
+    world.until_idle(&agent)?;
+    let first = json!({ "name": "foo", "text": "work [[delay=4]]", "wait_for": "recorded" });
+    assert_eq!(world.run("session-nudge", first).await?["delivered"], true);
+    let refused =
+        world.run("session-nudge", json!({ "name": "foo", "text": "turn left", "steer": true })).await;
+    let error = refused.unwrap_err();
+    assert_eq!(error.kind, conveyor_model::ErrorKind::Refused);
+    assert!(error.message.contains("on-request"), "{}", error.message);
+    let queued = world.run("session-nudge", json!({ "name": "foo", "text": "turn left" })).await?;
+    assert_eq!(queued["error"], json!(null), "without the flag it becomes the next turn: {queued:#}");
+    Ok(())
+}

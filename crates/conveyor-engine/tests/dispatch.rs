@@ -116,3 +116,30 @@ async fn a_manager_in_a_pane_is_told_of_the_end_of_the_turn_that_a_nudge_began()
     assert_eq!(report["found_by_sweep"], 0, "{report:#}");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_pass_that_is_asked_to_stop_does_not_wait_for_its_patience() -> Done {
+    let world = World::new()?;
+    world.agent("boss", Role::Manager, &[]).await?;
+    let worker = bound(&world, "t", "w", &[]).await?;
+    world.until_idle(&worker)?;
+    let busy = json!({ "name": "w", "text": "work [[delay=8]]", "wait_for": "recorded" });
+    world.run("session-nudge", busy).await?;
+    world.run("enqueue-nudge-worker", json!({ "task": "t", "message": "hello" })).await?;
+    // It would wait three seconds for the record of what the busy worker only queues.
+    let submitted = || anyhow::Ok(world.tmux.screen(&worker.pane)?.contains("Queued follow-up"));
+    let pass = support::run(&world.plane, "dispatch", json!({ "once": true }));
+    let stopped = async {
+        while !submitted()? {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        let asked = std::time::Instant::now();
+        world.plane.ask_to_stop();
+        anyhow::Ok(asked)
+    };
+    let (report, asked) = tokio::join!(pass, stopped);
+    assert!(asked?.elapsed() < conveyor_model::limits::RECORD_EXPECTED, "it ends before its patience does");
+    assert!(world.plane.ends_gracefully(), "a signal does not drop it in the middle");
+    assert_eq!(report?["processed"][0]["target_session"], "w");
+    Ok(())
+}

@@ -211,3 +211,9 @@ pub async fn list(db: &mut Db, wanted: &Wanted, limit: u32) -> Result<Vec<Sessio
         .limited("ORDER BY number", limit);
     db.all(Session::select(&rest), args).await
 }
+
+/// How many active sessions a host has, and the newest one's number: whoever follows them sees that one came or went.
+pub async fn marks(db: &mut Db, host: &str) -> Result<(i64, i64)> {
+    let sql = "SELECT COUNT(*), COALESCE(MAX(number), 0) FROM sessions WHERE host = $1 AND state = 'active'";
+    Ok(db.one(sql, args![&host.to_owned()]).await?.unwrap_or_default())
+}

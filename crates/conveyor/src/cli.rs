@@ -20,6 +20,7 @@ use conveyor_model::Result;
 
 use crate::demo;
 use crate::help;
+use crate::log;
 use crate::mcp;
 use crate::output;
 use crate::output::Chosen;
@@ -130,6 +131,9 @@ fn call(program: &'static str, verb: &'static Entry, matches: &ArgMatches) -> Ex
         Ok(environment) => environment,
         Err(error) => return output::fail(program, Shown::Text, &error),
     };
+    if verb.name == "dispatch" {
+        log::to_stderr();
+    }
     let chosen = Chosen { json: flag("json"), text: flag("as-text") };
     let shown = output::shown(chosen, verb.form, &environment);
     match answer(verb, matches, environment, shown) {

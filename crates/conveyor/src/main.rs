@@ -5,6 +5,7 @@
 mod cli;
 mod demo;
 mod help;
+mod log;
 mod mcp;
 mod output;
 mod setup;

@@ -157,3 +157,30 @@ fn a_bounded_watch_ends_by_itself_and_prints_one_document() {
     assert_eq!((&dry["iterations"], &dry["dry_run"]), (&json!(2), &json!(true)));
     assert_eq!(home.output(&["dispatch", "--once", "--watch"]).status.code(), Some(2));
 }
+
+#[test]
+fn a_watch_whose_ledger_vanishes_says_so_in_its_log_and_fails() {
+    let home = Home::new();
+    let child = home.watch(&[]);
+    std::fs::remove_dir_all(home.folder.path().join("ledger")).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("is gone"), "{said}");
+    assert!(!home.folder.path().join("ledger").exists(), "no new one is made in its place");
+}
+
+#[test]
+fn a_detached_dispatcher_tells_what_it_does_in_its_log() {
+    let mut home = Home::new();
+    let mut start = home.command(&["dispatch", "--watch", "--detach", "--json"]);
+    let started: Value =
+        serde_json::from_slice(&start.env("CONVEYOR_LOG", "info").output().unwrap().stdout).unwrap();
+    home.detached = started["pid"].as_i64();
+    let log = started["log_path"].as_str().unwrap().to_owned();
+    let written = || std::fs::read_to_string(&log).unwrap();
+    until("it is told", || written().contains("INFO") && written().contains("watches"));
+    std::fs::remove_dir_all(home.folder.path().join("ledger")).unwrap();
+    until("the end is told", || written().contains("is gone"));
+    assert_eq!(mode(Path::new(&log)), 0o600);
+}

@@ -271,8 +271,7 @@ pub fn daemon(all: &Snapshot, codex_home: &Path) -> Option<Daemon> {
     let servers = all.processes().iter().filter(|process| is_native(process) && is_server(process));
     let mut found = servers.filter_map(|process| {
         let belongings = all.belongings(process.id).ok()?;
-        let mut threads = held(&belongings, lock_thread);
-        threads.extend(held(&belongings, thread_of_rollout));
+        let threads = held_threads(&belongings);
         (home_of(&belongings)? == codex_home).then_some(Daemon { process: process.id, threads })
     });
     found.find(|daemon| !daemon.threads.is_empty())
@@ -320,10 +319,22 @@ fn resumed_thread(cmdline: &[String]) -> Option<&str> {
 }
 
 /// The thread of `thread-writer-locks/<id>.lock`.
-fn lock_thread(path: &Path) -> Option<&str> {
+pub(crate) fn lock_thread(path: &Path) -> Option<&str> {
     let folder = path.parent()?.file_name()?;
     let stem = path.file_name()?.to_str()?.strip_suffix(".lock")?;
     (folder == "thread-writer-locks").then(|| thread_id(stem)).flatten()
+}
+
+/// The threads that a process holds: their writers' locks and their rollouts.
+pub fn held_threads(belongings: &Belongings) -> BTreeSet<String> {
+    let mut all = held(belongings, lock_thread);
+    all.extend(held(belongings, thread_of_rollout));
+    all
+}
+
+/// The thread, or the beginning of its id, that title or footer of a Codex show.
+pub fn shown_thread<'a>(title: &'a str, screen: &'a str) -> Option<&'a str> {
+    screen::footer_thread(screen).or_else(|| screen::title_thread(title))
 }
 
 fn held(belongings: &Belongings, thread: fn(&Path) -> Option<&str>) -> BTreeSet<String> {

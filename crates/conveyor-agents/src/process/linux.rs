@@ -149,6 +149,8 @@ pub(super) fn belongings(pid: u32) -> Belongings {
         home: variable(&environment, b"HOME"),
         cwd: fs::read_link(proc(pid, "cwd")).ok(),
         tmux: variable(&environment, b"TMUX").map(PathBuf::into_os_string),
+        started_as: variable(&environment, super::STARTED_AS.as_bytes())
+            .and_then(|value| value.into_os_string().into_string().ok()),
     }
 }
 

@@ -103,7 +103,13 @@ pub struct Belongings {
     pub cwd: Option<PathBuf>,
     /// `TMUX` of its environment: the server in which it was started.
     pub tmux: Option<OsString>,
+    /// [`STARTED_AS`] of its environment.
+    pub started_as: Option<String>,
 }
+
+/// The variable in which a program that conveyor starts carries its session's id. It proves where a program came from to
+/// whoever started it, and says nothing about the programs below it.
+pub const STARTED_AS: &str = "CONVEYOR_STARTED_AS";
 
 /// Where processes are looked up: the real system, or a table that a test made.
 pub trait ProcessTable {

@@ -96,3 +96,23 @@ fn a_replaced_file_and_a_removed_folder_are_told() {
     append(&file, "z");
     assert!(run(watch.changed()).unwrap().contains(&file));
 }
+
+#[test]
+fn a_new_name_in_a_watched_folder_is_told_and_growth_of_a_strangers_file_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let (born, stranger) = (folder.path().join("born"), folder.path().join("stranger"));
+    append(&stranger, "x");
+    let mut watch = Watch::new().unwrap();
+    let folders = BTreeSet::from([folder.path().to_owned(), folder.path().join("absent")]);
+    assert!(watch.watch_folders(&folders).unwrap());
+    assert!(!watch.watch_folders(&folders).unwrap(), "it is watched already");
+    append(&stranger, "y");
+    append(&born, "");
+    assert_eq!(run(watch.changed()).unwrap(), BTreeSet::from([born.clone()]));
+    // The file is followed from now on; the folder stays watched when the file is not.
+    watch.add(&born).unwrap();
+    watch.remove(&born);
+    let second = folder.path().join("second");
+    append(&second, "");
+    assert_eq!(run(watch.changed()).unwrap(), BTreeSet::from([second]));
+}

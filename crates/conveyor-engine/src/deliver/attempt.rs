@@ -9,13 +9,16 @@ use conveyor_model::Result;
 use conveyor_model::Retry;
 use conveyor_model::Timestamp;
 use conveyor_model::audit::Actor;
+use conveyor_model::delivery::Buffer;
 use conveyor_model::delivery::Decision;
 use conveyor_model::delivery::Passage;
 use conveyor_model::delivery::Row;
+use conveyor_model::delivery::Sight;
 use conveyor_model::delivery::Stage;
 use conveyor_model::delivery::Wait;
 use conveyor_model::delivery::decide;
 use conveyor_model::limits;
+use conveyor_model::pane;
 use conveyor_model::wire;
 use conveyor_mux::Acted;
 use conveyor_mux::Key;
@@ -42,10 +45,12 @@ use crate::attention;
 use crate::gate;
 use crate::growth;
 use crate::identify;
+use crate::identify::Standing;
 use crate::ingest;
 use crate::message;
 use crate::mutant;
 use crate::mutant::Mutant;
+use crate::steer;
 
 /// One holder's try at one delivery.
 pub(super) struct Attempt<'a> {
@@ -126,10 +131,11 @@ impl<'a> Attempt<'a> {
             let running = self.turn_is_running().await?;
             let now = self.now().await?;
             let sight = look::sight(&self.delivery, &self.session, &pane, buffer, running, now);
+            let sight = Sight { thread_left: self.has_left_its_thread(buffer).await?, ..sight };
             let (row, decision) = decide(&sight);
             let decision = self.mutated(decision).await?;
             tracing::debug!(delivery = %self.delivery.id, ?row, ?decision, "decided");
-            match self.act(row, decision).await? {
+            match self.act(row, decision, sight.screen).await? {
                 Round::Again => {}
                 Round::End(wait) => return Ok(wait),
             }
@@ -146,10 +152,18 @@ impl<'a> Attempt<'a> {
         Ok(decision)
     }
 
-    async fn act(&mut self, row: Row, decision: Decision) -> Result<Round> {
+    /// Asked before a text is typed: where its record is looked for is noted with it.
+    async fn has_left_its_thread(&self, buffer: Buffer) -> Result<bool> {
+        if self.delivery.state.is_open_effect() && buffer != Buffer::Withdrawn {
+            return Ok(false);
+        }
+        Ok(identify::standing(self.plane, &self.session).await? == Standing::Left)
+    }
+
+    async fn act(&mut self, row: Row, decision: Decision, seen: pane::Kind) -> Result<Round> {
         match decision {
             Decision::Type => self.type_text(row).await,
-            Decision::Press => self.press(row).await,
+            Decision::Press => self.press(row, seen).await,
             Decision::Wait(wait) => self.wait(row, wait).await,
             // The ingest that found the record has settled it; this only notes the same.
             Decision::Record => self.settle(row, Stage::Recorded, None).await,
@@ -195,11 +209,19 @@ impl<'a> Attempt<'a> {
         self.advance(Stage::EffectStarted, change, audit, |_| None).await
     }
 
+    /// Tab, which does nothing in a dialog; Enter for a text that is to go into a running turn, while that turn opens none.
+    async fn submit_key(&self, seen: pane::Kind) -> Result<Key> {
+        let steers = self.delivery.payload_json["steer"] == true
+            && seen.is_running()
+            && steer::is_steerable(self.plane, &self.session).await?;
+        Ok(if steers { Key::Enter } else { Key::Tab })
+    }
+
     /// Step 6 and 7: the submit key, and the note that it went out.
     ///
     /// A key that was swallowed is pressed again after a moment, for as long as the caller waits: an agent that takes no
     /// key must not keep this attempt for ever.
-    async fn press(&mut self, row: Row) -> Result<Round> {
+    async fn press(&mut self, row: Row, seen: pane::Kind) -> Result<Round> {
         if self.presses > 0 && !self.is_patient().await? {
             return self.give_back(row, Wait::NotYet).await;
         }
@@ -208,7 +230,7 @@ impl<'a> Attempt<'a> {
             return Ok(Round::End(None));
         }
         self.presses += 1;
-        match self.plane.mux.press(&self.pin, Key::Tab).await? {
+        match self.plane.mux.press(&self.pin, self.submit_key(seen).await?).await? {
             Acted::Refused => {
                 self.plane.clock.sleep(limits::LOOK_AGAIN).await;
                 Ok(Round::Again)
@@ -447,7 +469,13 @@ fn pause(wait: Wait, delivery: &Delivery) -> Duration {
         Wait::NotYet => limits::LOOK_AGAIN,
         Wait::Held(_) => limits::LOOK_AFTER,
         Wait::SecondLook => limits::UNPROVED_LOOKS_APART,
-        Wait::Queued | Wait::Draft | Wait::Screen(_) | Wait::CopyMode | Wait::Popup | Wait::TurnRunning => {
+        Wait::Queued
+        | Wait::Draft
+        | Wait::Screen(_)
+        | Wait::CopyMode
+        | Wait::Popup
+        | Wait::TurnRunning
+        | Wait::Thread => {
             let doubled = Duration::from_secs(1 << delivery.attempts.clamp(0, 5));
             doubled.min(limits::LOOK_GAP_MAX)
         }
@@ -466,6 +494,7 @@ pub fn words(wait: Wait) -> String {
         Wait::NotYet => "the screen has not shown it yet".to_owned(),
         Wait::SecondLook => "it was found nowhere; a second look must confirm that".to_owned(),
         Wait::TurnRunning => "a turn is running".to_owned(),
+        Wait::Thread => "the session has left its thread, and which one it has now is not proved".to_owned(),
     }
 }
 

@@ -95,6 +95,7 @@ pub(super) fn sight(
         composer: Composer::Hidden,
         queued: false,
         recorded: false,
+        thread_left: false,
         turn_running,
         since_step: since_step(delivery, now),
         nowhere_for: delivery.first_look_at.map_or(Duration::ZERO, |first| now.since(first)),

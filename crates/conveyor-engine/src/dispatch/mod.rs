@@ -5,11 +5,14 @@
 //! | `mod.rs` | one dispatcher: its name, what it takes, what it has done |
 //! | `item.rs` | one thing that it did, as reports show it |
 //! | `observe.rs` | reading the rollouts of all followed sessions |
+//! | `rollouts.rs` | which rollouts are watched, and where new ones appear |
+//! | `panes.rs` | looking at the panes of sessions that are busy and silent |
 //! | `route.rs` | what needs no terminal: into the inbox, out of time, tried too often |
 //! | `letters.rs` | letters out of workers' outboxes, as they appear |
 //! | `push.rs` | what is typed, target by target |
 //! | `pass.rs` | all of that once |
 //! | `watch.rs` | all of that whenever something happens |
+//! | `work.rs` | the work on targets while watching |
 //! | `stand_in.rs` | what a waiting reader does where no dispatcher lives |
 //! | `process.rs` | a dispatcher in the background: started, asked for, stopped |
 //!
@@ -18,12 +21,15 @@
 mod item;
 mod letters;
 mod observe;
+mod panes;
 mod pass;
 mod process;
 mod push;
+mod rollouts;
 mod route;
 mod stand_in;
 mod watch;
+mod work;
 
 use std::sync::Mutex;
 use std::sync::MutexGuard;

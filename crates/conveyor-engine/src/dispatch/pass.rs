@@ -9,23 +9,44 @@ use super::Dispatch;
 use super::Item;
 use super::ItemState;
 use super::observe;
+use super::panes::Panes;
 use super::push;
 use super::push::Budget;
 use super::route;
 use super::route::Names;
 use crate::outbox;
+use crate::start::orphans;
 
-/// Reads all rollouts, fills the inboxes, and works on all targets at once.
+/// Reads all rollouts, looks at silent panes, fills the inboxes, and works on all targets at once. A signal lets it begin
+/// nothing more.
 ///
 /// Errors: those of the ledger. Trouble with one rollout or one target is noted and stops nothing.
 pub async fn once(d: &Dispatch<'_>) -> Result<()> {
+    orphans::reconcile(d.plane).await?;
     observe::all(d).await?;
     outbox::all(d.plane).await?;
+    Panes::default().look(d).await?;
     route::all(d).await?;
     let scan = push::scan(d).await?;
     let budget = Budget::new(d.settings.limit);
     let work = scan.targets.iter().map(|(target, looks)| push::target(d, target, looks, &budget));
-    join_all(work).await.into_iter().collect::<Result<Vec<bool>>>()?;
+    let mut work = std::pin::pin!(join_all(work));
+    let mut stop = d.plane.end_gracefully();
+    // An error means that nobody can ask any more.
+    let asked = async { drop(stop.wait_for(|asked| *asked).await) };
+    let done = tokio::select! {
+        done = &mut work => Some(done),
+        () = asked => None,
+    };
+    let done = match done {
+        Some(done) => done,
+        // Nothing more is begun; what was begun is brought to its next safe state.
+        None => {
+            budget.close();
+            work.await
+        }
+    };
+    done.into_iter().collect::<Result<Vec<bool>>>()?;
     Ok(())
 }
 

@@ -183,7 +183,8 @@ async fn submitted(d: &Dispatch<'_>, mut delivery: Delivery) -> Result<Delivery>
     };
     while let Some(session) = &target {
         let waited = d.plane.clock.now().since(begun);
-        if delivery.state != Stage::Submitted || waited >= d.settings.patience {
+        let is_over = waited >= d.settings.patience || d.plane.is_asked_to_stop();
+        if delivery.state != Stage::Submitted || is_over {
             break;
         }
         growth::of_session(d.plane, session, limits::LOOK_AFTER / 8).await?;

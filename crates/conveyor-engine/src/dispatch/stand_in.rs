@@ -11,7 +11,7 @@ use conveyor_model::limits;
 use super::Dispatch;
 use super::Settings;
 use super::alive;
-use super::observe::Rollouts;
+use super::rollouts::Rollouts;
 use super::route;
 use crate::Plane;
 

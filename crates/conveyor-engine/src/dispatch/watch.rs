@@ -5,9 +5,9 @@
 //! heartbeat. They share one connection to the ledger, so none of them may stop being polled while it holds it: hence
 //! they are joined, and no branch of a `select!` that another future could be waiting for uses the ledger.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::future::Future;
-use std::pin::Pin;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -17,8 +17,6 @@ use conveyor_model::Result;
 use conveyor_model::Timestamp;
 use conveyor_model::delivery::Kind;
 use conveyor_model::delivery::Stage;
-use conveyor_model::ids::DeliveryId;
-use conveyor_model::ids::SessionId;
 use conveyor_model::limits;
 use conveyor_store::AuditRow;
 use conveyor_store::Bell;
@@ -29,19 +27,18 @@ use conveyor_store::deliveries;
 use conveyor_store::dispatchers;
 use conveyor_store::dispatchers::Dispatcher;
 use futures::StreamExt;
-use futures::stream::FuturesUnordered;
 use tokio::sync::watch;
 
 use super::Dispatch;
 use super::letters;
 use super::lock_name;
-use super::observe::Rollouts;
 use super::once;
+use super::panes::Panes;
 use super::process;
-use super::push;
 use super::push::Budget;
-use super::push::Scan;
+use super::rollouts::Rollouts;
 use super::route;
+use super::work::Work;
 
 /// When a watch ends by itself. Ctrl-C, SIGTERM and `--stop` end it in any case.
 #[derive(Clone, Debug, Default)]
@@ -56,15 +53,21 @@ pub struct Ends {
 
 /// Watches until it is to end. Returns the number of passes.
 ///
-/// Errors: conflict, when another one of this name watches this ledger.
+/// Errors: conflict, when another one of this name watches this ledger; environment, when the ledger's file is gone.
 pub async fn watch(d: &Dispatch<'_>, ends: &Ends) -> Result<u32> {
     // From here on a signal is ours to answer.
     let stop = d.plane.end_gracefully();
     let _alive = begin(d, ends).await?;
+    tracing::info!(dispatcher = %d.settings.id, ledger = %d.plane.location(), "the dispatcher watches");
     let (ending, _) = watch::channel(false);
     let (woken, _) = watch::channel(0);
     let watching = Watching { d, ends, ending, woken, stop, passes: AtomicU32::new(0) };
     let ended = watching.run().await;
+    if process::is_lost(d.plane) {
+        // Nothing can be noted in it any more, and a new one must not be made in its place.
+        return Err(Error::environment(format!("the ledger {} is gone", d.plane.location()))
+            .hint("put it back, then start the dispatcher again"));
+    }
     end(d).await?;
     ended.map(|()| match ends.after {
         Some((passes, _)) if !d.plane.is_asked_to_stop() => passes.max(1),
@@ -141,7 +144,7 @@ impl Watching<'_> {
             return Ok(());
         }
         let letters = letters::watch(self.d, self.woken.subscribe(), self.ending.subscribe());
-        let work = async { tokio::join!(self.observe(&mut rollouts), self.carry(), letters) };
+        let work = async { tokio::join!(self.observe(&mut rollouts), self.carry(), self.look(), letters) };
         let around = async { tokio::join!(self.listen(bell), self.beat(), self.asked(), self.count_down()) };
         tokio::select! {
             _ = work => {}
@@ -257,6 +260,7 @@ impl Watching<'_> {
         let (mut woken, mut ending) = (self.woken.subscribe(), self.ending.subscribe());
         woken.mark_changed();
         while !*ending.borrow_and_update() {
+            let sweep = self.sweep(rollouts);
             let done = tokio::select! {
                 biased;
                 _ = ending.changed() => return,
@@ -265,7 +269,7 @@ impl Watching<'_> {
                     Err(error) => Err(error),
                 },
                 _ = woken.changed() => self.refreshed(rollouts).await,
-                () = self.d.plane.clock.sleep(limits::SWEEP) => self.swept(rollouts).await,
+                () = self.d.plane.clock.sleep(sweep) => self.swept(rollouts).await,
             };
             self.passes.fetch_add(1, Ordering::Relaxed);
             if let Err(error) = done {
@@ -276,11 +280,7 @@ impl Watching<'_> {
         }
     }
 
-    async fn grown(
-        &self,
-        rollouts: &mut Rollouts,
-        grown: &std::collections::BTreeSet<std::path::PathBuf>,
-    ) -> Result<()> {
+    async fn grown(&self, rollouts: &mut Rollouts, grown: &BTreeSet<PathBuf>) -> Result<()> {
         rollouts.read(self.d.plane, grown).await?;
         route::all(self.d).await
     }
@@ -291,13 +291,37 @@ impl Watching<'_> {
         route::all(self.d).await
     }
 
+    /// How long until something is looked at although nobody told.
+    fn sweep(&self, rollouts: &Rollouts) -> Duration {
+        let suspect = rollouts.next_suspect().map(|next| next.since(self.d.plane.clock.now()));
+        suspect.unwrap_or(limits::SWEEP).min(limits::SWEEP)
+    }
+
     async fn swept(&self, rollouts: &mut Rollouts) -> Result<()> {
+        rollouts.look_at_suspects(self.d.plane).await?;
         let unseen = rollouts.changed_unseen(self.d.plane);
         if !unseen.is_empty() {
             self.d.swept.fetch_add(1, Ordering::Relaxed);
             self.grown(rollouts, &unseen).await?;
         }
         if rollouts.wants_search(self.d.plane.clock.now()) { self.refreshed(rollouts).await } else { Ok(()) }
+    }
+
+    /// Looks at panes of sessions that are busy and silent. It waits for no other work, and none waits for it.
+    async fn look(&self) {
+        let (mut woken, mut ending) = (self.woken.subscribe(), self.ending.subscribe());
+        let mut panes = Panes::default();
+        while !*ending.borrow_and_update() {
+            let next = panes.look(self.d).await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "the panes are looked at again");
+                Some(self.d.plane.clock.now().plus(limits::DISPATCH_PAUSE))
+            });
+            tokio::select! {
+                _ = ending.changed() => {}
+                _ = woken.changed() => {}
+                () = self.until(next), if next.is_some() => {}
+            }
+        }
     }
 
     /// Works on targets: each by itself, all at once, nothing new once the watch is ending.
@@ -334,86 +358,6 @@ impl Watching<'_> {
         let left = due.map_or(Duration::MAX, |due| due.since(now)) + Duration::from_millis(1);
         self.d.plane.clock.sleep(left).await;
     }
-}
-
-/// A step of the work that has ended.
-enum Step {
-    /// What was found to be due.
-    Scanned(Result<Scan>),
-    /// The work on a target, and whether anything was done.
-    Worked(SessionId, Result<bool>),
-    /// A pause after trouble.
-    Paused,
-}
-
-type Running<'a> = Pin<Box<dyn Future<Output = Step> + Send + 'a>>;
-
-/// The work that goes on.
-struct Work<'a> {
-    running: FuturesUnordered<Running<'a>>,
-    busy: HashSet<SessionId>,
-    scanning: bool,
-    wanted: bool,
-    /// A target was due that somebody works on: look again when that ends.
-    missed: bool,
-    due: Option<Timestamp>,
-}
-
-impl Default for Work<'_> {
-    fn default() -> Self {
-        let (busy, running) = (HashSet::new(), FuturesUnordered::new());
-        Self { running, busy, scanning: false, wanted: true, missed: false, due: None }
-    }
-}
-
-impl<'a> Work<'a> {
-    fn scan_if_due(&mut self, d: &'a Dispatch<'a>) {
-        if self.wanted && !self.scanning {
-            (self.wanted, self.scanning) = (false, true);
-            self.running.push(Box::pin(async move { Step::Scanned(push::scan(d).await) }));
-        }
-    }
-
-    fn take(&mut self, d: &'a Dispatch<'a>, budget: &'a Budget, step: Step) {
-        match step {
-            Step::Scanned(Ok(scan)) => {
-                self.scanning = false;
-                self.due = scan.next;
-                for (target, looks) in scan.targets {
-                    self.begin(d, budget, target, looks);
-                }
-            }
-            Step::Scanned(Err(error)) => {
-                tracing::warn!(%error, "the dispatcher tries again");
-                self.running.push(Box::pin(paused(d)));
-            }
-            Step::Paused => (self.scanning, self.wanted) = (false, true),
-            Step::Worked(target, done) => {
-                self.busy.remove(&target);
-                self.wanted |= *done.as_ref().unwrap_or(&false) || std::mem::take(&mut self.missed);
-                if let Err(error) = done {
-                    tracing::warn!(%error, "a target is tried again");
-                    self.due = Some(d.plane.clock.now().plus(limits::DISPATCH_PAUSE));
-                }
-            }
-        }
-    }
-
-    fn begin(&mut self, d: &'a Dispatch<'a>, budget: &'a Budget, target: SessionId, looks: Vec<DeliveryId>) {
-        if !self.busy.insert(target.clone()) {
-            self.missed = true;
-            return;
-        }
-        self.running.push(Box::pin(async move {
-            let done = push::target(d, &target, &looks, budget).await;
-            Step::Worked(target, done)
-        }));
-    }
-}
-
-async fn paused(d: &Dispatch<'_>) -> Step {
-    d.plane.clock.sleep(limits::DISPATCH_PAUSE).await;
-    Step::Paused
 }
 
 /// Whether a session is still to be stopped: a manager that finished its task is, when its last turn has ended.

@@ -9,6 +9,7 @@ mod meant;
 mod refresh;
 mod seats;
 mod shown;
+mod standing;
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -36,6 +37,8 @@ pub use self::refresh::refresh;
 use self::seats::Around;
 use self::seats::Choice;
 use self::seats::Seat;
+pub use self::standing::Standing;
+pub use self::standing::standing;
 use crate::Caller;
 use crate::Plane;
 

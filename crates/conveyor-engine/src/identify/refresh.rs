@@ -5,6 +5,7 @@ use conveyor_agents::discover;
 use conveyor_agents::discover::Belonging;
 use conveyor_agents::discover::Clues;
 use conveyor_agents::discover::Proof;
+use conveyor_agents::process::ProcessTable;
 use conveyor_agents::process::System;
 use conveyor_model::Error;
 use conveyor_model::Result;
@@ -99,8 +100,24 @@ async fn looked_at(plane: &Plane, session: &Session) -> Result<Option<(Belonging
         screen: Some(&text),
         ..Clues::default()
     };
-    let belonging = discover(&System, &*plane.log, &clues)?;
+    let belonging = with_all_it_holds(discover(&System, &*plane.log, &clues)?);
     Ok(Some((seats::by_screen(plane, belonging, &text), Some(text))))
+}
+
+/// A Codex goes on holding lock and rollout of the thread that it left, and has only the lock of the one that `/clear`
+/// or `/new` began (measured on 0.169): that it holds more of the older one does not prove that it still has it.
+fn with_all_it_holds(belonging: Belonging) -> Belonging {
+    let Belonging::Proved { proof, codex: Some(codex), .. } = &belonging else { return belonging };
+    if !proof.is_held() {
+        return belonging;
+    }
+    let held = System.belongings(codex.process).map(|belongings| discover::held_threads(&belongings));
+    match held {
+        Ok(held) if held.len() > 1 => {
+            Belonging::Ambiguous { candidates: held.into_iter().collect(), codex: Some(codex.clone()) }
+        }
+        Ok(_) | Err(_) => belonging,
+    }
 }
 
 /// A thread without any message, where the program holds it beside those that it left: `/clear` and `/new` begin one.

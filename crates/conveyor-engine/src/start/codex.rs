@@ -5,8 +5,10 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use conveyor_agents::process::STARTED_AS;
 use conveyor_model::Error;
 use conveyor_model::Result;
+use conveyor_model::ids::SessionId;
 use conveyor_model::limits;
 use conveyor_mux::SpawnSpec;
 use conveyor_store::Location;
@@ -82,15 +84,19 @@ exec "$@""#;
 /// finds Codex's folder, programs, and conveyor's state.
 const HANDED_ON: [&str; 4] = ["CODEX_HOME", "HOME", "PATH", "XDG_STATE_HOME"];
 
-/// What tmux is to start.
-pub(super) fn spawn_spec(plane: &Plane, spec: &Spec) -> SpawnSpec {
+/// What tmux is to start. It carries the session's id, by which it is found when its starter is killed.
+pub(super) fn spawn_spec(plane: &Plane, spec: &Spec, session: &SessionId) -> SpawnSpec {
     let mut argv: Vec<OsString> = ["/bin/sh", "-c", CLEAN, "codex"].map(OsString::from).to_vec();
     argv.push(spec.codex.program.clone().into());
     argv.extend(arguments(plane, spec).into_iter().map(OsString::from));
     let set = HANDED_ON
         .iter()
         .filter_map(|name| Some((OsString::from(name), OsString::from(plane.environment.variable(name)?))));
-    SpawnSpec { set: set.collect(), ..SpawnSpec::new(spec.tmux_session.clone(), &spec.cwd, argv) }
+    let mark = (OsString::from(STARTED_AS), OsString::from(session.as_str()));
+    SpawnSpec {
+        set: set.chain([mark]).collect(),
+        ..SpawnSpec::new(spec.tmux_session.clone(), &spec.cwd, argv)
+    }
 }
 
 /// Codex's arguments. The first message is not among them.

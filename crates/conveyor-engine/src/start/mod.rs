@@ -9,6 +9,7 @@
 mod codex;
 mod composer;
 mod flags;
+pub(crate) mod orphans;
 mod plan;
 mod policy;
 mod prompt;
@@ -165,7 +166,7 @@ pub async fn up(plane: &Plane, spec: &Spec) -> Result<Up, Failure> {
 async fn bring_up(plane: &Plane, spec: &Spec, session: Session, made: &mut Made) -> Result<Up> {
     let patience = Duration::from_secs(spec.timeout_seconds);
     let deadline = plane.clock.now().plus(patience);
-    let pin = plane.mux.spawn(&spec.server, &codex::spawn_spec(plane, spec)).await?;
+    let pin = plane.mux.spawn(&spec.server, &codex::spawn_spec(plane, spec, &session.id)).await?;
     made.pin = Some(pin.clone());
     let session = pinned(plane, session, &pin).await?;
     let dialog = composer::wait(plane, spec, &session, &pin, deadline).await?;
@@ -190,6 +191,7 @@ pub async fn one(plane: &Plane, spec: &Spec, text: &str) -> Result<SessionReport
 /// Takes the name in the ledger, before anything is started.
 async fn register(plane: &Plane, spec: &Spec) -> Result<Session> {
     let actor = plane.actor().await?;
+    orphans::reconcile(plane).await?;
     let mut tx = plane.ledger().await?.write(&actor).await?;
     let id = SessionId::new(plane.clock.uuid_v7());
     let cwd = spec.cwd.to_string_lossy().into_owned();
@@ -210,6 +212,7 @@ async fn register(plane: &Plane, spec: &Spec) -> Result<Session> {
         "via": via,
         "sandbox": spec.sandbox,
         "ask_for_approval": spec.approval,
+        "starter": orphans::starter(plane),
     }));
     let session = sessions::insert(&mut tx, new, audit).await?;
     tx.commit().await?;
@@ -219,19 +222,23 @@ async fn register(plane: &Plane, spec: &Spec) -> Result<Session> {
 /// Notes the pane.
 async fn pinned(plane: &Plane, session: Session, pin: &Pin) -> Result<Session> {
     let mut tx = plane.ledger().await?.write(&plane.actor().await?).await?;
-    let session = Session {
+    let session = with_pane(session, pin);
+    let sentence =
+        format!("{} runs in the pane {} of the tmux session {}.", session.name, pin.pane, pin.session);
+    sessions::update(&mut tx, &session, AuditRow::new("session_started", sentence)).await?;
+    tx.commit().await?;
+    Ok(session)
+}
+
+fn with_pane(session: Session, pin: &Pin) -> Session {
+    Session {
         tmux_pin_json: Some(json!(pin)),
         tmux_pane_id: Some(pin.pane.to_string()),
         tmux_session: Some(pin.session.clone()),
         pid: Some(i64::from(pin.program.pid)),
         pid_start_ticks: pin.program.started.and_then(|ticks| i64::try_from(ticks).ok()),
         ..session
-    };
-    let sentence =
-        format!("{} runs in the pane {} of the tmux session {}.", session.name, pin.pane, pin.session);
-    sessions::update(&mut tx, &session, AuditRow::new("session_started", sentence)).await?;
-    tx.commit().await?;
-    Ok(session)
+    }
 }
 
 /// The session as the ledger has it now.

@@ -17,6 +17,7 @@ use super::OnDialog;
 use super::Sandbox;
 use super::codex;
 use super::codex::Codex;
+use super::orphans;
 use super::rights;
 use crate::Plane;
 use crate::plane::quote;
@@ -139,11 +140,13 @@ fn tmux_session(wanted: &Wanted<'_>) -> Result<Name> {
 
 async fn name_is_free(plane: &Plane, name: &Name) -> Result<()> {
     let Some(ledger) = plane.ledger_to_read().await? else { return Ok(()) };
-    let taken = sessions::active_by_name(&mut *ledger.read().await?, name).await?;
-    taken.map_or(Ok(()), |session| {
-        Err(Error::conflict(format!("there is an active {} `{name}` already", session.role))
-            .hint(format!("choose another name, or give this one back: conveyor deregister {name}")))
-    })
+    let mut reader = ledger.read().await?;
+    let Some(session) = sessions::active_by_name(&mut reader, name).await? else { return Ok(()) };
+    if orphans::is_left_over(plane, &mut reader, &session).await? {
+        return Ok(());
+    }
+    Err(Error::conflict(format!("there is an active {} `{name}` already", session.role))
+        .hint(format!("choose another name, or give this one back: conveyor deregister {name}")))
 }
 
 async fn session_is_free(plane: &Plane, server: &Server, name: &Name) -> Result<()> {

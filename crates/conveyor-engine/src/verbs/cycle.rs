@@ -29,6 +29,7 @@ use self::scene::Scene;
 use self::spans::Phase;
 use self::spans::Spans;
 use crate::Plane;
+use crate::identify;
 use crate::ingest;
 use crate::ingest::Ingested;
 use crate::shadow;
@@ -162,6 +163,8 @@ async fn observe(
 /// Reads what the worker newly recorded. A worker on another host is read by that host's dispatcher.
 async fn read_rollout(plane: &Plane, scene: &Scene) -> Result<Ingested> {
     if scene.worker.host == plane.environment.host {
+        // A person may have begun another thread: what it records is the worker's too.
+        identify::standing(plane, &scene.worker).await?;
         ingest::session(plane, &scene.worker).await
     } else {
         Ok(Ingested::default())

@@ -31,6 +31,7 @@ use crate::deliver::Holder;
 use crate::deliver::Until;
 use crate::message;
 use crate::resolve;
+use crate::steer;
 use crate::verb::Agents;
 use crate::verb::Effect;
 use crate::verb::Group;
@@ -42,7 +43,8 @@ use crate::verb::Verb;
 ///
 /// The text is typed into the session's proved pane and submitted: at once when the agent is idle, as its next turn when
 /// it is busy. A session without a proved pane finds it in its inbox. What was accepted is carried out exactly once or is
-/// visibly not: `conveyor commands` tells. An empty text presses Enter as the answer to what is on the screen.
+/// visibly not: `conveyor commands` tells. With `--steer` it goes into the running turn instead of the next one, if that
+/// turn asks for no approvals. An empty text presses Enter as the answer to what is on the screen.
 #[derive(Args, Serialize, Deserialize, JsonSchema, Debug)]
 #[serde(deny_unknown_fields)]
 pub struct SessionNudgeRequest {
@@ -59,7 +61,8 @@ pub struct SessionNudgeRequest {
     #[arg(long)]
     #[serde(default)]
     pub approve: bool,
-    /// Allow Enter to put our own unsent text into the running turn (only with an empty text)
+    /// Put the text into the running turn, refused unless that turn never asks for approvals; with an empty text, allow
+    /// Enter to put our own unsent text there
     #[arg(long)]
     #[serde(default)]
     pub steer: bool,
@@ -127,8 +130,8 @@ impl Request for SessionNudgeRequest {
             return Err(Error::usage("the text is missing").hint("an empty one presses Enter: \"\""));
         }
         let is_answer = self.said().is_empty();
-        if !is_answer && (self.approve || self.steer) {
-            return Err(Error::usage("--approve and --steer belong to an empty text")
+        if !is_answer && self.approve {
+            return Err(Error::usage("--approve belongs to an empty text")
                 .hint(format!("conveyor session-nudge {} \"\" --approve", self.name)));
         }
         if !is_answer && wire::wire_text(self.said()).is_empty() {
@@ -221,6 +224,9 @@ impl Verb for SessionNudge {
         caller::may_reach(plane, &mut reader, &session).await?;
         drop(reader);
         let new = wanted(plane, &request, &session);
+        if request.steer && new.kind == Kind::SessionNudge.as_str() {
+            steer::may(plane, &session, request.dry_run).await?;
+        }
         if request.dry_run {
             return Ok(planned(plane, &session, &new));
         }
@@ -238,7 +244,7 @@ fn wanted(plane: &Plane, request: &SessionNudgeRequest, session: &Session) -> Ne
     new.idempotency_key.clone_from(&request.idempotency_key);
     new.payload = match kind {
         Kind::Answer => json!({ "approve": request.approve, "steer": request.steer }),
-        _ => json!({ "message": new.body, "signal": kind.as_str() }),
+        _ => json!({ "message": new.body, "signal": kind.as_str(), "steer": request.steer }),
     };
     new
 }

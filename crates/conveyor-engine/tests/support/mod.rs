@@ -91,6 +91,7 @@ impl World {
         let host = self.plane.environment.host.clone();
         let mut session = Session::new(id, name.parse()?, role, host, cwd, self.plane.clock.now());
         session.pid = Some(i64::from(pin.program.pid));
+        session.pid_start_ticks = pin.program.started.and_then(|ticks| i64::try_from(ticks).ok());
         session.codex_home = Some(home.display().to_string());
         session.tmux_session = Some(pin.session.clone());
         session.tmux_pin_json = Some(json!(pin));
@@ -145,6 +146,15 @@ pub(crate) fn recorded(agent: &Agent) -> Result<Vec<String>> {
         }
     }
     Ok(texts)
+}
+
+/// How many turns an agent has begun.
+pub(crate) fn turns(agent: &Agent) -> Result<usize> {
+    let mut begun = 0;
+    for path in rollouts(&agent.home.join("sessions"))? {
+        begun += std::fs::read_to_string(&path)?.matches("\"task_started\"").count();
+    }
+    Ok(begun)
 }
 
 fn rollouts(folder: &Path) -> Result<Vec<PathBuf>> {

@@ -65,6 +65,8 @@ pub struct Sight {
     pub queued: bool,
     /// A record behind the noted offset holds the token.
     pub recorded: bool,
+    /// The session has left its thread for one that is not proved: a record of it would not be found.
+    pub thread_left: bool,
     /// A turn is running, as far as the rollout tells.
     pub turn_running: bool,
     /// Since the last thing that was done: the effect begun, or the submit key sent.
@@ -94,6 +96,8 @@ pub enum Wait {
     SecondLook,
     /// A turn is running, at whose end it can still be recorded.
     TurnRunning,
+    /// The session has left its thread, and which one it has now is not proved.
+    Thread,
 }
 
 /// A row of the recovery table in `docs/delivery.md`; the fault loop must reach each.
@@ -154,6 +158,7 @@ pub fn decide(sight: &Sight) -> (Row, Decision) {
 fn begin(sight: &Sight) -> Decision {
     match screen(sight) {
         Some(wait) => Decision::Wait(wait),
+        None if sight.thread_left => Decision::Wait(Wait::Thread),
         None => match sight.composer {
             Composer::Empty => Decision::Type,
             Composer::Ours | Composer::OursAndForeign | Composer::Foreign => Decision::Wait(Wait::Draft),
@@ -256,6 +261,7 @@ mod tests {
         composer: Composer::Empty,
         queued: false,
         recorded: false,
+        thread_left: false,
         turn_running: false,
         since_step: Duration::ZERO,
         nowhere_for: Duration::ZERO,
@@ -299,6 +305,14 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_typed_while_the_thread_is_unknown_and_what_was_typed_goes_on() {
+        let left = Sight { thread_left: true, ..SEEN };
+        assert_eq!(decide(&left), (Row::NotBegun, Decision::Wait(Wait::Thread)));
+        let ours = Sight { thread_left: true, composer: Composer::Ours, ..PASTED };
+        assert_eq!(decide(&ours), (Row::PastedOnly, Decision::Press));
+    }
+
+    #[test]
     fn a_paste_that_is_not_drawn_yet_is_not_given_back_because_a_turn_is_running() {
         let busy = Sight { turn_running: true, screen: pane::Kind::Busy, ..PASTED };
         assert_eq!(decide(&busy), (Row::Nowhere, Decision::Wait(Wait::NotYet)));
@@ -317,7 +331,7 @@ mod tests {
     }
 
     fn sights() -> impl Strategy<Value = Sight> {
-        let flags = proptest::array::uniform5(any::<bool>());
+        let flags = proptest::array::uniform6(any::<bool>());
         let stages = proptest::sample::select(vec![Stage::Leased, Stage::EffectStarted, Stage::Submitted]);
         let targets = proptest::sample::select(vec![Target::Reachable, Target::Died, Target::Lost]);
         let buffers = proptest::sample::select(vec![Buffer::Withdrawn, Buffer::Pasted, Buffer::NotKnown]);
@@ -343,7 +357,7 @@ mod tests {
                 buffer,
                 composer,
                 screen,
-                [copy_mode, popup, queued, recorded, turn_running],
+                [copy_mode, popup, queued, recorded, thread_left, turn_running],
                 times,
             )| Sight {
                 stage,
@@ -355,6 +369,7 @@ mod tests {
                 composer,
                 queued,
                 recorded,
+                thread_left,
                 turn_running,
                 since_step: Duration::from_secs(times.0),
                 nowhere_for: Duration::from_secs(times.1),

@@ -76,6 +76,26 @@ impl Pair {
         assert_eq!(last, ["third", "second", "first [[delay=8]]"], "{texts:#?}");
     }
 
+    /// A text goes into the running turn by Enter, and only into a turn that never asks for approvals.
+    pub(crate) fn a_running_turn_is_steered_only_if_it_asks_nothing(&self, asks_nothing: bool) {
+        self.worker.until_idle();
+        self.nudge("drive [[sh=sleep 6]] [[say=arrived]]");
+        self.worker.until_shown("a turn", |screen| screen.contains("esc to interrupt"));
+        let turns = || self.worker.recorded("\"task_started\"");
+        let before = turns();
+        let words =
+            ["session-nudge", "wren", "turn left", "--steer", "--wait-for", "answered", "--timeout", "60"];
+        let steered = self.report(&words);
+        if asks_nothing {
+            assert_eq!(steered["state"], "answered", "{steered:#}\n{}", self.worker.screen());
+            assert_eq!(turns(), before, "it is the same turn\n{}", self.worker.screen());
+        } else {
+            assert_eq!(steered["error"]["kind"], "refused", "{steered:#}");
+            assert_eq!(self.worker.count("turn left"), 0);
+        }
+        self.worker.until_idle();
+    }
+
     /// One Escape ends a turn; an idle worker is left alone.
     pub(crate) fn an_interrupt_ends_a_turn_and_no_session(&self) {
         self.worker.until_idle();

@@ -22,6 +22,7 @@ fn whole_job(flavour: Flavour) {
     pair.an_idle_worker_gets_each_text_whole();
     pair.a_busy_worker_gets_texts_in_order();
     pair.an_interrupt_ends_a_turn_and_no_session();
+    pair.a_running_turn_is_steered_only_if_it_asks_nothing(flavour == Flavour::Daemon);
     match flavour {
         // Its sessions have no sandbox here, so that they can register themselves, and ask nobody.
         Flavour::Daemon => {}

@@ -66,6 +66,13 @@ impl Seat {
         own.flat_map(|path| codex::user_texts(&std::fs::read_to_string(path).unwrap())).collect()
     }
 
+    /// How often its own rollouts hold this.
+    pub(crate) fn recorded(&self, what: &str) -> usize {
+        let rollouts = self.codex.rollouts().unwrap();
+        let own = rollouts.iter().filter(|path| path.to_string_lossy().contains(&self.thread));
+        own.map(|path| std::fs::read_to_string(path).unwrap().matches(what).count()).sum()
+    }
+
     /// How many of them hold these words.
     pub(crate) fn count(&self, words: &str) -> usize {
         self.texts().iter().map(|text| text.matches(words).count()).sum()
