@@ -114,7 +114,7 @@ async fn work(plane: &Plane, world: &World, session: &Session, rounds: usize) ->
     for _ in 0..rounds {
         ingest::session(plane, session).await.unwrap();
         let open =
-            deliveries::open_for(&mut *plane.ledger().await.unwrap().read().await.unwrap(), &session.id, 9)
+            deliveries::open_for(&mut plane.ledger().await.unwrap().read().await.unwrap(), &session.id, 9)
                 .await
                 .unwrap();
         if open.is_empty() {
@@ -160,7 +160,7 @@ async fn one(engine: Engine, after: u64) -> Option<usize> {
 
     let watching = person();
     let taken = places(&watching, "session_taken_over").await;
-    let Some(taken) = taken.first().copied() else { return None };
+    let taken = taken.first().copied()?;
     let begun = places(&watching, "delivery_effect_started").await;
     assert!(begun.iter().all(|place| *place < taken), "after {after}: typed while a person drives");
     assert_eq!(

@@ -130,6 +130,10 @@ pub const CYCLE_CRITERIA: u32 = 100;
 /// Bytes of an agent's words that the stored row of a cycle keeps; the report itself has them whole.
 pub const CYCLE_WORDS_BYTES: usize = 400;
 
+/// How long after its name was taken a start that was cut off may still bring forth its program: a terminal that was
+/// asked for one carries the mark only when it has become that program.
+pub const START_SETTLES: Duration = Duration::from_secs(2);
+
 /// Between two looks at the screen of a session that starts. Each costs a process of 2 to 3 ms.
 pub const START_LOOK: Duration = Duration::from_millis(100);
 

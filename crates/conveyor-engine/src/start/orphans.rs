@@ -46,9 +46,9 @@ pub(crate) async fn reconcile(plane: &Plane) -> Result<()> {
     if orphans.is_empty() {
         return Ok(());
     }
-    // What cannot be looked at now is looked at the next time.
-    let Ok(all) = Snapshot::take() else { return Ok(()) };
     for session in orphans {
+        // What cannot be looked at now is looked at the next time.
+        let Some(all) = look(plane, &session).await? else { return Ok(()) };
         let pin = pin_of(plane, &all, &session).await;
         settle(plane, &session, pin).await?;
     }
@@ -60,8 +60,20 @@ pub(super) async fn is_left_over(plane: &Plane, db: &mut Db, session: &Session) 
     if !is_orphan(plane, db, session).await? {
         return Ok(false);
     }
-    let Ok(all) = Snapshot::take() else { return Ok(false) };
+    let Some(all) = look(plane, session).await? else { return Ok(false) };
     Ok(program_of(&all, session).is_none())
+}
+
+/// The processes, once the session's program is among them or can no longer come.
+async fn look(plane: &Plane, session: &Session) -> Result<Option<Snapshot>> {
+    loop {
+        let Ok(all) = Snapshot::take() else { return Ok(None) };
+        let age = plane.clock.now().since(session.registered_at);
+        if age >= limits::START_SETTLES || program_of(&all, session).is_some() {
+            return Ok(Some(all));
+        }
+        plane.clock.sleep(limits::START_LOOK).await;
+    }
 }
 
 async fn orphans(plane: &Plane, db: &mut Db) -> Result<Vec<Session>> {

@@ -109,7 +109,7 @@ impl Bound {
         let plane = self.plane(Arc::new(OpenGate));
         let ledger = plane.ledger().await.unwrap();
         let wanted = deliveries::Wanted::default();
-        let all = deliveries::list(&mut *ledger.read().await.unwrap(), &wanted, 100).await.unwrap();
+        let all = deliveries::list(&mut ledger.read().await.unwrap(), &wanted, 100).await.unwrap();
         plane.close().await;
         all
     }
@@ -134,7 +134,7 @@ impl Bound {
         assert_eq!(of_kind(Kind::WorkerTaskComplete), ends, "each turn's end is routed once: {context}");
         let plane = self.plane(Arc::new(OpenGate));
         let ledger = plane.ledger().await.unwrap();
-        assert!(audit::check(&mut *ledger.read().await.unwrap(), None).await.unwrap().is_ok(), "{context}");
+        assert!(audit::check(&mut ledger.read().await.unwrap(), None).await.unwrap().is_ok(), "{context}");
     }
 }
 

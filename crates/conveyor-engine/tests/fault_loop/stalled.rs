@@ -64,7 +64,7 @@ async fn stalled(engine: Engine, scene: Scene, at: u64) -> Option<bool> {
 /// A process that tries to carry out the first message, once.
 async fn once(plane: &Plane, run: &Run) {
     let ledger = plane.ledger().await.unwrap();
-    let open = deliveries::open_for(&mut *ledger.read().await.unwrap(), &run.session.id, 1).await.unwrap();
+    let open = deliveries::open_for(&mut ledger.read().await.unwrap(), &run.session.id, 1).await.unwrap();
     let holder = Holder { name: "first".to_owned(), lease: limits::LEASE };
     deliver::carry_out(plane, &open[0].id, &holder, Until::SUBMITTED).await.unwrap();
 }

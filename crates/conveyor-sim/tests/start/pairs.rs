@@ -74,7 +74,7 @@ async fn a_pair_is_started_supervised_and_stopped() {
     assert_eq!(error.kind, ErrorKind::Refused);
     assert_eq!(
         error.message,
-        "accepted criteria are not satisfied: #1: Tests pass; no acknowledgement of the manager and of the worker"
+        "accepted criteria are not satisfied: #1: Tests pass; no current acknowledgement of the worker and of the manager"
     );
     assert!(error.hint.unwrap().contains("criteria t --satisfy 1"));
 

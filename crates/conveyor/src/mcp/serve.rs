@@ -89,6 +89,7 @@ pub(super) async fn serve(
     tokio::select! {
         done = talk => done,
         () = server.ledgers().let_go() => Ok(()),
+        () = server.unread() => Ok(()),
     }
 }
 

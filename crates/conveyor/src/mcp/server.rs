@@ -88,6 +88,13 @@ impl Server {
         }
         tokio::time::sleep(limits::MCP_GRACE).await;
     }
+
+    /// Resolves when a client that left has had the time to read what was ready: an answer that fills the pipe would
+    /// else keep the server for as long as anybody holds its other end.
+    pub(super) async fn unread(&self) {
+        self.abandoned().await;
+        tokio::time::sleep(limits::MCP_GRACE).await;
+    }
 }
 
 /// Carries out a verb on a plane, where its caller may.
