@@ -88,7 +88,11 @@ async fn a_pair_is_started_supervised_and_stopped() {
         "{report:#}"
     );
     assert_eq!(report["stops"][0]["how"], "quit", "{report:#}");
-    assert!(pids.iter().all(|pid| !Path::new(&format!("/proc/{pid}")).exists()));
+    // A process that has ended stays in the table until its parent has asked how.
+    lab.eventually("both processes are gone", async || {
+        pids.iter().all(|pid| !Path::new(&format!("/proc/{pid}")).exists())
+    })
+    .await;
     nothing_is_left(&lab, "after the finish").await;
 
     let again = lab.run::<FinishTask>(finish).await.unwrap();
