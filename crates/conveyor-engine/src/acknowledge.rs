@@ -83,7 +83,7 @@ impl Report for AckReport {
 
 /// Records an acknowledgement when there is one to record, else reads the latest.
 pub(crate) async fn run(plane: &Plane, role: Role, asked: Asked) -> Result<AckReport> {
-    let payload = if asked.from_stdin { Some(JsonObject::from_stdin()?) } else { asked.payload };
+    let payload = JsonObject::given(asked.from_stdin, asked.payload)?;
     plane.ledger_that_exists().await?;
     match payload {
         Some(payload) => record(plane, role, &asked.task, payload, asked.correlation_id).await,

@@ -47,11 +47,10 @@ pub(crate) fn payload(
     given: Option<JsonObject>,
 ) -> Result<Option<JsonObject>> {
     match (from_stdin, &plane.caller) {
-        (false, _) => Ok(given),
         (true, Caller::Tool { .. }) => {
             Err(Error::usage("there is no standard input over MCP").hint("use `payload_json`"))
         }
-        (true, Caller::Person | Caller::Shell { .. }) => JsonObject::from_stdin().map(Some),
+        (true, Caller::Person | Caller::Shell { .. }) | (false, _) => JsonObject::given(from_stdin, given),
     }
 }
 

@@ -41,6 +41,13 @@ impl JsonObject {
         Self::read(std::io::stdin().lock())
     }
 
+    /// The object that a caller gave: on standard input where it says so, else as an argument.
+    ///
+    /// Errors: usage, when standard input holds no object.
+    pub fn given(from_stdin: bool, argument: Option<Self>) -> Result<Option<Self>> {
+        if from_stdin { Self::from_stdin().map(Some) } else { Ok(argument) }
+    }
+
     /// The object that is all that a source holds.
     fn read(source: impl Read) -> Result<Self> {
         let mut text = String::new();

@@ -83,8 +83,7 @@ impl Request for InboxAckRequest {
     }
 
     fn letter(&self) -> Result<Option<Letter>> {
-        let payload =
-            if self.from_stdin { Some(JsonObject::from_stdin()?) } else { self.payload_json.clone() };
+        let payload = JsonObject::given(self.from_stdin, self.payload_json.clone())?;
         Ok(Some(Letter::InboxAck(Self { from_stdin: false, payload_json: payload, ..self.clone() })))
     }
 
@@ -246,8 +245,7 @@ async fn record(
     role: Role,
     status: ReceiptStatus,
 ) -> Result<InboxAckReport> {
-    let payload =
-        if request.from_stdin { JsonObject::from_stdin()? } else { request.payload_json.unwrap_or_default() };
+    let payload = JsonObject::given(request.from_stdin, request.payload_json)?.unwrap_or_default();
     let mut tx = plane.ledger().await?.write(&plane.actor().await?).await?;
     let task = resolve::task(&mut tx, &request.task).await?;
     speaker::may_speak(plane, &mut tx, &task, Speaks::For(role)).await?;

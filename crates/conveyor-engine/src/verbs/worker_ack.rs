@@ -58,8 +58,7 @@ impl Request for WorkerAckRequest {
     }
 
     fn letter(&self) -> Result<Option<Letter>> {
-        let payload =
-            if self.from_stdin { Some(JsonObject::from_stdin()?) } else { self.payload_json.clone() };
+        let payload = JsonObject::given(self.from_stdin, self.payload_json.clone())?;
         Ok(Some(Letter::WorkerAck(Self { from_stdin: false, payload_json: payload, ..self.clone() })))
     }
 

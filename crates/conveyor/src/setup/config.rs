@@ -8,11 +8,11 @@ use toml_edit::Item;
 use toml_edit::Table;
 use toml_edit::Value;
 
-use super::Call;
-use super::changed_meanwhile;
 use super::record::Kept;
 use crate::mcp::NAME;
 use crate::mcp::install;
+use crate::mcp::install::Call;
+use crate::mcp::install::changed_meanwhile;
 use crate::mcp::install::codex::Home;
 use crate::mcp::install::document;
 use crate::mcp::install::entry::Entry;

@@ -16,10 +16,6 @@ mod tests;
 use std::process::ExitCode;
 
 use clap::ArgMatches;
-use conveyor_engine::Environment;
-use conveyor_engine::verb::Answer;
-use conveyor_engine::verb::Form;
-use conveyor_model::Error;
 use conveyor_model::Result;
 
 pub(crate) use self::arguments::install_skills_command;
@@ -33,12 +29,11 @@ use self::record::Record;
 use self::report::Report;
 use self::report::State;
 use self::skill::Skill;
+use crate::mcp::install::Call;
 use crate::mcp::install::codex::Home;
 use crate::mcp::install::consent::Consent;
 use crate::mcp::install::diff;
-use crate::output;
-use crate::output::Chosen;
-use crate::output::Shown;
+use crate::mcp::install::run;
 
 /// `setup`
 pub(crate) fn setup(program: &'static str, matches: &ArgMatches) -> ExitCode {
@@ -62,40 +57,7 @@ pub(crate) fn install_skills(program: &'static str, matches: &ArgMatches) -> Exi
     })
 }
 
-/// Carries out one of the three and shows its report.
-fn run(program: &'static str, matches: &ArgMatches, act: fn(&Call) -> Result<Answer>) -> ExitCode {
-    let environment = match Environment::capture() {
-        Ok(environment) => environment,
-        Err(error) => return output::fail(program, Shown::Text, &error),
-    };
-    let chosen = Chosen { json: matches.get_flag("json"), text: matches.get_flag("text") };
-    let shown = output::shown(chosen, Form::Json, &environment);
-    match act(&Call { program, matches, shown, environment }) {
-        Ok(answer) => output::show(shown, &answer),
-        Err(error) => output::fail(program, shown, &error),
-    }
-}
-
-/// One of the commands, as it was called.
-struct Call<'a> {
-    program: &'static str,
-    matches: &'a ArgMatches,
-    shown: Shown,
-    environment: Environment,
-}
-
 impl Call<'_> {
-    /// Codex's folder.
-    fn home(&self) -> Result<Home> {
-        let path = match self.matches.get_one::<String>("codex-home") {
-            Some(path) => self.environment.absolute(path)?,
-            None => self.environment.codex_home()?,
-        };
-        let home = Home::new(self.environment.cwd.join(path));
-        home.check()?;
-        Ok(home)
-    }
-
     fn dry_run(&self) -> bool {
         self.matches.get_flag("dry-run")
     }
@@ -189,9 +151,4 @@ fn state_of(before: Option<&str>, after: Option<&str>) -> State {
         (Some(_), Some(_)) => State::Unchanged,
         (None, None) => State::Absent,
     }
-}
-
-/// The text is not what was shown.
-fn changed_meanwhile(home: &Home) -> Error {
-    Error::conflict(format!("{} changed meanwhile", home.config().display())).hint("run this again")
 }

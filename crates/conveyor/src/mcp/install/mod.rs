@@ -21,6 +21,7 @@ use codex::rehearse;
 use consent::Consent;
 use conveyor_engine::Environment;
 use conveyor_engine::locate;
+use conveyor_engine::verb::Answer;
 use conveyor_engine::verb::Form;
 use conveyor_model::Error;
 use conveyor_model::Result;
@@ -84,16 +85,16 @@ fn shared(command: Command) -> Command {
 
 /// Installs.
 pub(super) fn install(program: &'static str, matches: &ArgMatches) -> ExitCode {
-    run(program, matches, add)
+    run(program, matches, |call| Ok(add(call)?.answer()))
 }
 
 /// Uninstalls.
 pub(super) fn uninstall(program: &'static str, matches: &ArgMatches) -> ExitCode {
-    run(program, matches, remove)
+    run(program, matches, |call| Ok(remove(call)?.answer()))
 }
 
-/// Carries out one of the two and shows its report.
-fn run(program: &'static str, matches: &ArgMatches, act: fn(&Call) -> Result<Report>) -> ExitCode {
+/// Carries out a command that changes what Codex is told, and shows its report.
+pub(crate) fn run(program: &'static str, matches: &ArgMatches, act: fn(&Call) -> Result<Answer>) -> ExitCode {
     let environment = match Environment::capture() {
         Ok(environment) => environment,
         Err(error) => return output::fail(program, Shown::Text, &error),
@@ -102,22 +103,22 @@ fn run(program: &'static str, matches: &ArgMatches, act: fn(&Call) -> Result<Rep
     let shown = output::shown(chosen, Form::Json, &environment);
     let call = Call { program, matches, shown, environment };
     match act(&call) {
-        Ok(report) => output::show(shown, &report.answer()),
+        Ok(answer) => output::show(shown, &answer),
         Err(error) => output::fail(program, shown, &error),
     }
 }
 
-/// One of the two commands, as it was called.
-struct Call<'a> {
-    program: &'static str,
-    matches: &'a ArgMatches,
-    shown: Shown,
-    environment: Environment,
+/// Such a command, as it was called.
+pub(crate) struct Call<'a> {
+    pub(crate) program: &'static str,
+    pub(crate) matches: &'a ArgMatches,
+    pub(crate) shown: Shown,
+    pub(crate) environment: Environment,
 }
 
 impl Call<'_> {
     /// Codex's folder.
-    fn home(&self) -> Result<Home> {
+    pub(crate) fn home(&self) -> Result<Home> {
         let path = match self.matches.get_one::<String>("codex-home") {
             Some(path) => self.environment.absolute(path)?,
             None => self.environment.codex_home()?,
@@ -148,18 +149,23 @@ impl Call<'_> {
             &home.config(),
             self.program,
         )?;
-        let path = home.config().display().to_string();
         if home.read()? != change.before {
-            return Err(Error::conflict(format!("{path} changed meanwhile")).hint("run this again"));
+            return Err(changed_meanwhile(home));
         }
         make()?;
         if home.read()? == change.after {
             return Ok(());
         }
-        Err(Error::environment(format!("{path} holds something else than what was shown"))
+        let path = home.config();
+        Err(Error::environment(format!("{} holds something else than what was shown", path.display()))
             .hint("look at it; another program may have changed it at the same time")
             .retry(Retry::Unknown))
     }
+}
+
+/// The text is not what was shown.
+pub(crate) fn changed_meanwhile(home: &Home) -> Error {
+    Error::conflict(format!("{} changed meanwhile", home.config().display())).hint("run this again")
 }
 
 /// A change of the configuration.
