@@ -2,6 +2,8 @@
 
 pub(crate) mod judge;
 
+use std::io::IsTerminal as _;
+
 use conveyor_model::Error;
 use conveyor_model::ErrorKind;
 use conveyor_model::Result;
@@ -211,6 +213,19 @@ pub async fn may_reach(plane: &Plane, db: &mut Db, target: &Session) -> Result<(
         }
         (Role::Manager, _) => Ok(()),
     }
+}
+
+/// Whether the caller may let a command that somebody brought reach more than its bounds: only a person, and only where
+/// an agent cannot speak in their place.
+///
+/// Errors: refused.
+pub(crate) fn may_widen(plane: &Plane, what: &str, flag: &str) -> Result<()> {
+    let person = plane.caller == Caller::Person;
+    if person && std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
+        return Ok(());
+    }
+    Err(Error::refused(format!("only a person on a terminal may {what}"))
+        .hint(format!("leave out {flag}, or ask the person to run this command")))
 }
 
 #[cfg(test)]

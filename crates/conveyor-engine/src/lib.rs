@@ -32,6 +32,7 @@ mod policy;
 mod receipt;
 pub mod registration;
 pub mod resolve;
+mod reviewing;
 pub mod shadow;
 mod speaker;
 pub mod start;

@@ -214,5 +214,20 @@ pub const GIT_MS: u64 = 300_000;
 /// How long a check may take by default, in seconds.
 pub const CHECK_SECONDS: u32 = 600;
 
+/// Bytes that are kept of a reviewer's answer: the longest rationale and addendum, each character of them escaped.
+pub const REVIEW_OUTPUT_BYTES: usize = 256 * 1024;
+
+/// Criteria that a reviewer is told of at most.
+pub const REVIEW_CRITERIA: usize = 200;
+
+/// The longest time that a reviewer may be given, in seconds.
+pub const REVIEW_SECONDS_MAX: f64 = 3_600.0;
+
+/// How long a tool may take to say its version, in milliseconds.
+pub const TOOL_MS: u64 = 30_000;
+
+/// Bytes that are kept of what a tool says.
+pub const TOOL_OUTPUT_BYTES: usize = 2_048;
+
 /// The longest time that a check may be given, in seconds.
 pub const CHECK_SECONDS_MAX: u32 = 6 * 3_600;

@@ -118,6 +118,12 @@ pub async fn list(db: &mut Db, wanted: &Wanted, limit: u32) -> Result<Vec<AuditE
     db.all(format!("{SELECT} {rest}"), args).await
 }
 
+/// How many rows tell of a task.
+pub async fn count(db: &mut Db, task: &TaskId) -> Result<i64> {
+    let sql = "SELECT count(*) FROM audit_events WHERE task_id = $1";
+    Ok(db.value(sql, args![task]).await?.unwrap_or_default())
+}
+
 /// Where the chain stands.
 pub async fn head(db: &mut Db) -> Result<Head> {
     let head = db.one::<(i64, Hash)>("SELECT seq, hash FROM chain_head", args![]).await?;

@@ -38,6 +38,7 @@ fn table() -> Vec<(&'static str, Value, &'static str)> {
         ("compact-worker", json!({ "task": "t", "reason": "r", "dry_run": true }), ""),
         ("continuation", json!({ "task": "t", "list": true }), "PMW"),
         ("continuation", json!({ "task": "t", "submit": "worker", "payload_json": {} }), "PW"),
+        ("continuation-reviewer", reviewer(), "PM"),
         ("criteria", json!({ "task": "t", "list": true }), "PMOWXU"),
         (
             "criteria",
@@ -57,6 +58,8 @@ fn table() -> Vec<(&'static str, Value, &'static str)> {
         ("doctor-self", json!({}), "PMOWXU"),
         ("enqueue-notify-manager", json!({ "task": "t", "message": "m" }), "PMW"),
         ("enqueue-nudge-worker", json!({ "task": "t", "message": "m" }), "PM"),
+        ("epilogue", json!({ "task": "t", "status": true }), "PMOWXU"),
+        ("epilogue", json!({ "task": "t", "step": "draft-pr" }), "PM"),
         ("finish-task", task(), "PM"),
         ("handoff", json!({ "task": "t", "latest": true }), "PMOWXU"),
         ("handoff", json!({ "task": "t", "summary": "s" }), "PMW"),
@@ -120,6 +123,13 @@ fn table() -> Vec<(&'static str, Value, &'static str)> {
 /// Stands for the id of a delivery to the worker.
 const COMMAND: &str = "<command>";
 
+fn reviewer() -> Value {
+    json!({
+        "task": "t", "correlation_id": "c", "reviewer_session_id": "r", "manager_session_id": "m",
+        "reviewer_command": ["true"],
+    })
+}
+
 fn start(sandbox: &str) -> Value {
     json!({ "name": "new", "sandbox": sandbox })
 }
@@ -135,6 +145,8 @@ async fn world() -> (World, String) {
     let world = World::new();
     world.bound().await;
     world.task("free").await;
+    let config = json!({ "task": "t", "epilogue": ["draft-pr"], "permit": ["context.spawn_reviewer"] });
+    world.json::<crate::verbs::manager_config::ManagerConfig>(config).await;
     world.session("o", Role::Manager).await;
     world.session("x", Role::Worker).await;
     let nudge = json!({ "task": "t", "message": "go" });

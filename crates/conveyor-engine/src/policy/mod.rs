@@ -18,9 +18,15 @@ pub(crate) use self::answers::of_answers;
 pub(crate) use self::ask::ask;
 pub(crate) use self::questions::Schema;
 pub(crate) use self::questions::questions;
+use crate::verbs::epilogue::Step;
 
 /// Steps at the end of a task.
-pub(crate) const EPILOGUES: [&str; 4] = ["run-tools", "draft-pr", "subagent-review", "record-handoff"];
+pub(crate) const EPILOGUES: [&str; 4] = [
+    Step::RunTools.as_str(),
+    Step::DraftPr.as_str(),
+    Step::SubagentReview.as_str(),
+    Step::RecordHandoff.as_str(),
+];
 
 /// Refuses a step that there is not.
 pub(crate) fn check_epilogues(steps: &[String]) -> Result<()> {

@@ -3,6 +3,7 @@
 mod checkout;
 mod repository;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -162,32 +163,45 @@ async fn on(
     ran
 }
 
-fn spec(plane: &Plane, repository: &Repository, checkout: &Checkout, check: &Check, bounds: Bounds) -> Spec {
-    let path = plane.environment.variable("PATH").unwrap_or("/usr/local/bin:/usr/bin:/bin");
-    let allowed = check.allowed_at.is_some();
+/// The folders in which programs are looked for.
+pub(crate) fn path(plane: &Plane) -> &str {
+    plane.environment.variable("PATH").unwrap_or("/usr/local/bin:/usr/bin:/bin")
+}
+
+/// Where programs and toolchains lie that a confined command may use.
+pub(crate) fn tools(plane: &Plane) -> Vec<PathBuf> {
     let home = plane.environment.home().ok();
-    let mut env = std::collections::BTreeMap::from([
-        ("PATH".to_owned(), path.to_owned()),
+    let programs = std::env::split_paths(path(plane)).filter(|dir| dir.is_absolute());
+    programs.chain(TOOLCHAINS.iter().filter_map(|below| Some(home.as_ref()?.join(below)))).collect()
+}
+
+/// The whole environment of a command that uses toolchains, with folders of its own.
+pub(crate) fn environment(plane: &Plane, home: &Path, temporary: &Path) -> BTreeMap<String, String> {
+    let mut env = BTreeMap::from([
+        ("PATH".to_owned(), path(plane).to_owned()),
         ("LANG".to_owned(), "C.UTF-8".to_owned()),
-        ("TMPDIR".to_owned(), checkout.temporary.display().to_string()),
+        ("HOME".to_owned(), home.display().to_string()),
+        ("TMPDIR".to_owned(), temporary.display().to_string()),
         ("GIT_TERMINAL_PROMPT".to_owned(), "0".to_owned()),
     ]);
-    let home_seen = home.as_deref().filter(|_| allowed).unwrap_or(&checkout.home);
-    env.insert("HOME".to_owned(), home_seen.display().to_string());
-    if let Some(home) = &home {
-        for (name, folder) in [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")] {
-            let folder = home.join(folder);
-            if folder.is_dir() {
-                env.insert(name.to_owned(), folder.display().to_string());
-            }
+    for (name, folder) in [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")] {
+        let folder = plane.environment.home().map(|home| home.join(folder));
+        if let Some(folder) = folder.ok().filter(|folder| folder.is_dir()) {
+            env.insert(name.to_owned(), folder.display().to_string());
         }
     }
-    let programs = std::env::split_paths(path).filter(|dir| dir.is_absolute());
-    let tools = TOOLCHAINS.iter().filter_map(|below| Some(home.as_ref()?.join(below)));
-    let reach = Reach::system()
-        .reading(programs.chain(tools))
-        .reading([repository.git_dir.clone()])
-        .writing([checkout.tree.clone(), checkout.temporary.clone(), checkout.home.clone()]);
+    env
+}
+
+fn spec(plane: &Plane, repository: &Repository, checkout: &Checkout, check: &Check, bounds: Bounds) -> Spec {
+    let allowed = check.allowed_at.is_some();
+    let home = plane.environment.home().ok().filter(|_| allowed);
+    let env = environment(plane, home.as_deref().unwrap_or(&checkout.home), &checkout.temporary);
+    let reach = Reach::system().reading(tools(plane)).reading([repository.git_dir.clone()]).writing([
+        checkout.tree.clone(),
+        checkout.temporary.clone(),
+        checkout.home.clone(),
+    ]);
     Spec {
         // One stream, so that what was printed keeps its order.
         argv: ["/bin/sh", "-c", &format!("exec 2>&1\n{}", check.command)].map(ToOwned::to_owned).to_vec(),

@@ -88,10 +88,10 @@ impl Repository {
     }
 
     /// What git prints. It may change only `writing`.
-    pub(super) async fn git(&self, plane: &Plane, words: &[&str], writing: &[&Path]) -> Result<String> {
+    pub(crate) async fn git(&self, plane: &Plane, words: &[&str], writing: &[&Path]) -> Result<String> {
         let quiet = ["git", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false"];
         let argv = quiet.iter().chain(words).map(|word| (*word).to_owned()).collect();
-        let path = plane.environment.variable("PATH").unwrap_or("/usr/local/bin:/usr/bin:/bin");
+        let path = super::path(plane);
         let env = [
             ("PATH", path),
             ("LC_ALL", "C"),

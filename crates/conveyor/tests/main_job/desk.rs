@@ -37,13 +37,18 @@ impl Desk {
         self.folder.path().join(name)
     }
 
-    /// The program with these words, and nothing of the caller's own environment.
+    /// The program with these words on this desk's ledger, and nothing of the caller's own environment.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
+        let mut command = self.bare(words);
+        command.arg("--db").arg(self.ledger());
+        command
+    }
+
+    /// The same without a word about the ledger.
+    pub(crate) fn bare(&self, words: &[&str]) -> Command {
         let mut command = Command::cargo_bin("conveyor").unwrap();
         command
             .args(words)
-            .arg("--db")
-            .arg(self.ledger())
             .env_clear()
             .env("HOME", self.folder.path())
             .env("XDG_STATE_HOME", self.state())

@@ -1,6 +1,5 @@
 //! `criteria --verify`: runs the checks of criteria, and stores what they showed.
 
-use std::io::IsTerminal;
 use std::time::Duration;
 
 use conveyor_model::Error;
@@ -22,8 +21,8 @@ use super::CriteriaRequest;
 use super::report;
 use super::report::Done;
 use super::report::VerifiedView;
-use crate::Caller;
 use crate::Plane;
+use crate::caller;
 use crate::caller::judge;
 use crate::caller::judge::Judge;
 use crate::resolve;
@@ -77,7 +76,7 @@ async fn plan(plane: &Plane, request: &CriteriaRequest, ids: &[i64]) -> Result<P
             }
         }
         if request.unconfined {
-            may_allow(plane)?;
+            caller::may_widen(plane, "let a check reach everything", "--unconfined")?;
         }
         checks(&mut tx, request, &task, ids).await
     };
@@ -118,16 +117,6 @@ async fn checks(
         found.push((criterion, check.ok_or_else(|| verify::no_check(&request.task, *id))?));
     }
     Ok(found)
-}
-
-/// Only a person may let a command reach everything, and only where an agent cannot speak in their place.
-pub(super) fn may_allow(plane: &Plane) -> Result<()> {
-    let person = plane.caller == Caller::Person;
-    if person && std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
-        return Ok(());
-    }
-    Err(Error::refused("only a person on a terminal may let a check reach everything")
-        .hint("leave out --unconfined, or ask the person to run this command"))
 }
 
 async fn allow(tx: &mut conveyor_store::Tx, task: &Task, check: Check) -> Result<Check> {

@@ -18,8 +18,6 @@ use conveyor_store::criteria::Criterion;
 use conveyor_store::criteria::CriterionStatus;
 use conveyor_store::decisions;
 use conveyor_store::decisions::DecisionKind;
-use conveyor_store::epilogues;
-use conveyor_store::epilogues::EpilogueState;
 use conveyor_store::sessions::Role;
 use conveyor_store::transcripts;
 use schemars::JsonSchema;
@@ -34,6 +32,8 @@ use crate::Plane;
 use crate::manager_context;
 use crate::manager_context::AckView;
 use crate::transcript::Gathered;
+use crate::verbs::epilogue;
+use crate::verbs::epilogue::StepView;
 use crate::verbs::loop_evidence;
 
 /// The audit of criteria.
@@ -84,6 +84,8 @@ pub struct EpilogueAudit {
     pub require_epilogue: bool,
     /// The steps that the task's configuration names.
     pub required_steps: Vec<String>,
+    /// Each of them.
+    pub steps: Vec<StepView>,
 }
 
 /// What was found out about the decision that the end rests on.
@@ -278,23 +280,13 @@ fn criteria_audit(all: &[Criterion], request: &FinishTaskRequest) -> CriteriaAud
 }
 
 async fn epilogue_audit(db: &mut Db, request: &FinishTaskRequest, pair: &Pair) -> Result<EpilogueAudit> {
-    let config = configs::get(db, &pair.task.id).await?;
-    let required_steps: Vec<String> = config
-        .iter()
-        .filter_map(|config| config.epilogues_json.as_array())
-        .flatten()
-        .filter_map(|step| step.as_str().map(ToOwned::to_owned))
-        .collect();
-    let runs = epilogues::latest(db, &pair.task.id).await?;
-    let succeeded = |step: &String| {
-        runs.iter().any(|run| run.step_name == *step && run.state == EpilogueState::Succeeded)
-    };
-    let missing: Vec<String> = required_steps.iter().filter(|step| !succeeded(step)).cloned().collect();
+    let status = epilogue::status(db, &pair.task.id).await?;
     Ok(EpilogueAudit {
-        ok: missing.is_empty(),
-        missing_or_incomplete: missing,
+        missing_or_incomplete: status.missing_or_incomplete,
+        ok: status.ok,
         require_epilogue: request.require_epilogue,
-        required_steps,
+        required_steps: status.required_steps,
+        steps: status.steps,
     })
 }
 
