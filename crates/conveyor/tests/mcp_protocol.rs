@@ -5,10 +5,12 @@
 use std::io::BufRead;
 use std::io::BufReader;
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::process::Child;
 use std::process::ChildStdin;
 use std::process::ChildStdout;
 use std::process::Command;
+use std::process::ExitStatus;
 use std::process::Stdio;
 use std::time::Duration;
 use std::time::Instant;
@@ -42,6 +44,7 @@ impl Talk {
             .current_dir(folder.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let (to, from) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
@@ -90,12 +93,20 @@ impl Talk {
         self.ended();
     }
 
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_raw(self.child.id().try_into().unwrap()).unwrap(), signal).unwrap();
+    }
+
     fn ended(&mut self) {
+        let status = self.status();
+        assert!(status.success(), "{status}");
+    }
+
+    fn status(&mut self) -> ExitStatus {
         let deadline = Instant::now() + Duration::from_secs(20);
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait().unwrap() {
-                assert!(status.success(), "{status}");
-                return;
+                return status;
             }
             std::thread::sleep(Duration::from_millis(2));
         }
@@ -214,13 +225,31 @@ fn a_verb_that_reads_standard_input_never_eats_a_message() {
 }
 
 #[test]
-fn it_ends_well_when_the_client_leaves_before_during_and_by_signal() {
+fn it_ends_well_when_the_client_leaves_before_or_during_a_call() {
     Talk::start().leave();
     let mut talk = Talk::greeted();
     talk.line(&json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" }).to_string());
     talk.leave();
-    let mut talk = Talk::greeted();
-    let pid = Pid::from_raw(talk.child.id().try_into().unwrap()).unwrap();
-    kill_process(pid, Signal::TERM).unwrap();
-    talk.ended();
+}
+
+#[test]
+fn a_signal_ends_it_well_as_soon_as_it_has_answered() {
+    for signal in [Signal::TERM, Signal::INT].into_iter().cycle().take(10) {
+        let mut talk = Talk::greeted();
+        talk.signal(signal);
+        talk.ended();
+    }
+}
+
+/// Before it listens, the system ends it, as quietly.
+#[test]
+fn a_signal_ends_it_quietly_whenever_it_comes() {
+    for millis in [0, 1, 2, 3, 5, 8, 12, 20] {
+        let mut talk = Talk::start();
+        std::thread::sleep(Duration::from_millis(millis));
+        talk.signal(Signal::TERM);
+        let status = talk.status();
+        assert!(status.success() || status.signal() == Some(Signal::TERM.as_raw()), "{status}");
+        assert_eq!(std::io::read_to_string(talk.child.stderr.take().unwrap()).unwrap(), "");
+    }
 }

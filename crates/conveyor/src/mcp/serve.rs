@@ -46,11 +46,7 @@ fn start(db: Option<String>) -> Result<()> {
     let done = runtime.block_on(async {
         let (input, output) = stdio::take()
             .map_err(|error| Error::environment(format!("standard input cannot be taken over: {error}")))?;
-        tokio::select! {
-            done = serve(Ledgers::new(environment, db), VERBS, input, output) => done,
-            // So Codex ends its servers (measured on 0.144 and 0.169).
-            () = terminated() => Ok(()),
-        }
+        until_terminated(|| serve(Ledgers::new(environment, db), VERBS, input, output)).await
     });
     // A thread may still sleep in a read.
     runtime.shutdown_background();
@@ -93,15 +89,19 @@ pub(super) async fn serve(
     }
 }
 
-/// Resolves when this process is asked to end.
-async fn terminated() {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
+/// Serves until that ends, or until this process is asked to end: so Codex ends its servers (measured on 0.144 and 0.169).
+///
+/// It listens before anything is read: whoever has had an answer ends this process well.
+pub(super) async fn until_terminated<F: Future<Output = Result<()>>>(
+    serve: impl FnOnce() -> F,
+) -> Result<()> {
+    let listen = |kind| {
+        signal(kind).map_err(|error| Error::environment(format!("signals cannot be listened to: {error}")))
     };
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        done = serve() => done,
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
     }
 }

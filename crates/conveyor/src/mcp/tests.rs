@@ -30,6 +30,7 @@ use tokio::time::timeout;
 
 use super::ledgers::Ledgers;
 use super::serve::serve;
+use super::serve::until_terminated;
 
 /// Far more than anything here takes.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -311,4 +312,13 @@ async fn each_tool_says_what_it_may_change_and_who_may_call_it() {
     let managers = tools[3]["description"].as_str().unwrap();
     assert!(managers.ends_with("Only a session that is registered as a manager may call it."), "{managers}");
     client.leave().await;
+}
+
+#[tokio::test]
+async fn a_signal_that_comes_with_the_first_answer_ends_the_server_well() {
+    let ended = until_terminated(|| async {
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM).unwrap();
+        std::future::pending().await
+    });
+    timeout(LIMIT, ended).await.expect("it ends").unwrap();
 }
