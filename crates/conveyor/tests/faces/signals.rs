@@ -1,5 +1,6 @@
 //! Ctrl-C and SIGTERM at any time: the program ends at once and quietly, and nothing is half done.
 
+use std::path::PathBuf;
 use std::process::Child;
 use std::process::Stdio;
 use std::time::Duration;
@@ -21,8 +22,8 @@ const MOMENTS: [u64; 12] = [0, 1, 3, 5, 8, 11, 15, 20, 30, 60, 150, 400];
 /// The same for what starts sessions.
 const LATER: [u64; 4] = [650, 900, 1_300, 1_800];
 
-/// What a wait is given to have begun when the program listens to signals.
-const BEGUN: Duration = Duration::from_millis(150);
+/// What rests for so long has come to what it waits for.
+const AT_REST: Duration = Duration::from_millis(100);
 
 /// A program that was asked to end takes no longer. Most take a few milliseconds; a start is undone first.
 const AT_ONCE: Duration = Duration::from_secs(10);
@@ -33,24 +34,48 @@ fn kill(child: &Child, signal: Signal) {
     let _ = kill_process(pid, signal);
 }
 
-/// Waits until a process handles SIGINT, and then until it has something to wait for, and presses Ctrl-C.
+/// Waits until the program waits for something, and presses Ctrl-C.
 ///
 /// Panics when it does not wait, or goes on waiting.
 pub(crate) fn interrupt_when_it_waits(child: &mut Child) {
     let begun = Instant::now();
-    while !handles(child.id(), Signal::INT) {
+    let (mut rest, mut rested) = (None, Instant::now());
+    while rest.is_none() || rested.elapsed() < AT_REST {
         assert_eq!(child.try_wait().unwrap(), None, "it does not wait");
-        assert!(begun.elapsed() < terminal::PATIENCE, "it never listens to signals");
+        assert!(begun.elapsed() < terminal::PATIENCE, "it never comes to rest");
+        let now = at_rest(child.id());
+        if now != rest {
+            (rest, rested) = (now, Instant::now());
+        }
         std::thread::sleep(Duration::from_millis(2));
     }
-    std::thread::sleep(BEGUN);
-    assert_eq!(child.try_wait().unwrap(), None, "it does not wait");
     kill(child, Signal::INT);
     let asked = Instant::now();
     while child.try_wait().unwrap().is_none() {
         assert!(asked.elapsed() < AT_ONCE, "it waits on");
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// How often our program has rested, if it rests now: it listens to SIGINT, none of its threads runs or is about to, and
+/// nothing that it started does. Before that it may be a shell, which listens to SIGINT too.
+fn at_rest(pid: u32) -> Option<u64> {
+    let process = PathBuf::from(format!("/proc/{pid}"));
+    let program = std::fs::read_link(process.join("exe")).ok()?;
+    if !["conveyor", "workerctl"].iter().any(|name| program.ends_with(name)) || !handles(pid, Signal::INT) {
+        return None;
+    }
+    let mut rests = 0;
+    for thread in std::fs::read_dir(process.join("task")).ok()?.flatten() {
+        let status = std::fs::read_to_string(thread.path().join("status")).ok()?;
+        let value = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        let started = std::fs::read_to_string(thread.path().join("children")).ok()?;
+        if !value("State:")?.starts_with('S') || !started.trim().is_empty() {
+            return None;
+        }
+        rests += value("voluntary_ctxt_switches:")?.parse::<u64>().ok()?;
+    }
+    Some(rests)
 }
 
 /// Whether a process has a handler for a signal.
