@@ -203,3 +203,8 @@ fn a_pair_is_started_supervised_and_stopped_0_169() {
 fn a_pair_is_started_supervised_and_stopped_0_144() {
     started_supervised_and_stopped(Flavour::V144);
 }
+
+#[test]
+fn a_pair_is_started_supervised_and_stopped_0_99() {
+    started_supervised_and_stopped(Flavour::V99);
+}

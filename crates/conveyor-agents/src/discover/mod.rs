@@ -277,6 +277,28 @@ pub fn daemon(all: &Snapshot, codex_home: &Path) -> Option<Daemon> {
     found.find(|daemon| !daemon.threads.is_empty())
 }
 
+/// What runs for a terminal alone: `subtree`, which lists parents first, without the shared daemon. That is a child of the
+/// first TUI until that ends, and serves all the others (measured).
+pub fn without_daemon(subtree: Vec<Process>) -> Vec<Process> {
+    let daemons = below(&subtree, |process| is_native(process) && is_server(process));
+    subtree.into_iter().filter(|process| !daemons.contains(&process.id.pid)).collect()
+}
+
+/// The commands that the shared daemon runs for these threads: each has its thread's id in its environment (measured).
+pub fn commands_of(
+    table: &dyn ProcessTable,
+    daemon: ProcessId,
+    threads: &BTreeSet<String>,
+) -> Result<Vec<Process>> {
+    let mut below = table.subtree(daemon.pid)?;
+    below.retain(|process| {
+        // One that ended while it was looked at runs no more.
+        let thread = table.belongings(process.id).ok().and_then(|belongings| belongings.thread);
+        process.id != daemon && thread.is_some_and(|thread| threads.contains(&thread))
+    });
+    Ok(below)
+}
+
 /// The Codex, TUI or daemon, that is nearest above a process: the one that started it as a tool or as an MCP server.
 pub fn codex_above(all: &Snapshot, pid: u32) -> Option<Above> {
     let line = all.ancestors(pid);

@@ -115,6 +115,26 @@ fn the_daemon_below_the_first_tui_proves_nothing_about_its_pane() {
 }
 
 #[test]
+fn a_threads_commands_are_told_apart_from_the_daemon_that_runs_them_and_from_other_threads() {
+    let server = "codex app-server --listen unix:// --managed";
+    let mut table = Table::pane()
+        .with(12, 11, CODEX, "codex", &[])
+        .with(13, 12, "/h/packages/codex", server, &[lock(A), lock(B)])
+        .with(14, 13, "/bin/bash", "bash -c one", &[])
+        .with(15, 14, "/bin/sleep", "sleep 9", &[])
+        .with(16, 13, "/bin/bash", "bash -c two", &[])
+        .with(17, 13, "/b/conveyor", "conveyor mcp", &[]);
+    for (pid, thread) in [(14, A), (15, A), (16, B)] {
+        table.belongings.get_mut(&pid).unwrap().thread = Some(thread.to_owned());
+    }
+    let pids = |found: Vec<Process>| found.iter().map(|process| process.id.pid).collect::<Vec<_>>();
+    assert_eq!(pids(without_daemon(table.subtree(10).unwrap())), [10, 11, 12]);
+    let daemon = ProcessId { pid: 13, start_ticks: 1 };
+    let of = |thread: &str| pids(commands_of(&table, daemon, &BTreeSet::from([thread.to_owned()])).unwrap());
+    assert_eq!((of(A), of(B)), (vec![14, 15], vec![16]));
+}
+
+#[test]
 fn a_codex_that_a_tool_call_started_is_not_the_panes() {
     let table = Table::pane().with(12, 11, CODEX, "codex", &[lock(A)]).with(
         13,

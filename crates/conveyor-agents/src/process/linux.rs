@@ -143,14 +143,15 @@ fn words(bytes: &[u8]) -> Vec<String> {
 
 pub(super) fn belongings(pid: u32) -> Belongings {
     let environment = fs::read(proc(pid, "environ")).unwrap_or_default();
+    let text = |name: &[u8]| variable(&environment, name)?.into_os_string().into_string().ok();
     Belongings {
         open_files: open_files(pid),
         codex_home: variable(&environment, b"CODEX_HOME"),
         home: variable(&environment, b"HOME"),
         cwd: fs::read_link(proc(pid, "cwd")).ok(),
         tmux: variable(&environment, b"TMUX").map(PathBuf::into_os_string),
-        started_as: variable(&environment, super::STARTED_AS.as_bytes())
-            .and_then(|value| value.into_os_string().into_string().ok()),
+        started_as: text(super::STARTED_AS.as_bytes()),
+        thread: text(b"CODEX_THREAD_ID"),
     }
 }
 

@@ -105,6 +105,8 @@ pub struct Belongings {
     pub tmux: Option<OsString>,
     /// [`STARTED_AS`] of its environment.
     pub started_as: Option<String>,
+    /// `CODEX_THREAD_ID` of its environment: the thread whose command it is, or is below.
+    pub thread: Option<String>,
 }
 
 /// The variable in which a program that conveyor starts carries its session's id. It proves where a program came from to

@@ -245,7 +245,7 @@ async fn settle(
 /// Stops a session, as far as it goes.
 async fn stop(plane: &Plane, session: &Session) -> Result<Stopped> {
     let Some(pin) = message::pin(session) else { return Ok(without_pane(session)) };
-    let before = program::of(session, &pin);
+    let before = program::of(plane, session, &pin).await?;
     let (found, how, interrupted) = match plane.mux.check(&pin).await? {
         PinCheck::Ours { .. } => {
             let interrupted = end_turn(plane, session).await?;
@@ -261,7 +261,7 @@ async fn stop(plane: &Plane, session: &Session) -> Result<Stopped> {
     };
     let left = program::wait_for_end(plane, &before).await;
     let still = if left.is_empty() {
-        thread_is_busy(plane, session).await?
+        thread_goes_on(plane, session).await?
     } else {
         Some(format!("processes {}", program::listed(&left)))
     };
@@ -323,19 +323,31 @@ async fn is_busy(plane: &Plane, session: &Session) -> Result<bool> {
     Ok(turn.is_some_and(|row| ingest::turn_of(&row).coarse() == Coarse::Busy))
 }
 
-/// Whether a thread of the shared daemon goes on without its terminal. An embedded one ends with its process.
-async fn thread_is_busy(plane: &Plane, session: &Session) -> Result<Option<String>> {
+/// Whether a thread of the shared daemon goes on without its terminal: a turn that has not ended, a command, or records
+/// that still come. An embedded one ends with its process.
+async fn thread_goes_on(plane: &Plane, session: &Session) -> Result<Option<String>> {
     match session.owner_kind {
         OwnerKind::Embedded => return Ok(None),
         OwnerKind::Daemon | OwnerKind::Unknown => {}
     }
-    let deadline = plane.clock.now().plus(limits::STOPPED_QUIET);
-    while plane.clock.now() < deadline {
+    let mut quiet_since = plane.clock.now();
+    let deadline = quiet_since.plus(limits::STOPPED_QUIET * 2);
+    loop {
         let new = ingest::session(plane, session).await?.new_events;
-        if new > 0 && is_busy(plane, session).await? {
-            return Ok(Some("its thread goes on in Codex's shared daemon".to_owned()));
+        let busy = is_busy(plane, session).await?;
+        let now = plane.clock.now();
+        if new > 0 || busy {
+            quiet_since = now;
+        }
+        if now.since(quiet_since) >= limits::STOPPED_QUIET {
+            break;
+        }
+        if now >= deadline {
+            let what = if busy { "its turn runs on" } else { "its thread is not quiet" };
+            return Ok(Some(format!("{what} in Codex's shared daemon")));
         }
         growth::of_session(plane, session, limits::STOPPED_QUIET / 8).await?;
     }
-    Ok(None)
+    let commands = program::commands(plane, session).await?;
+    Ok((!commands.is_empty()).then(|| format!("processes {}", program::listed(&commands))))
 }

@@ -1,7 +1,12 @@
 //! The program in a pane and all that descends from it.
 
+use std::path::PathBuf;
+
+use conveyor_agents::discover;
+use conveyor_agents::process::Process;
 use conveyor_agents::process::ProcessId;
 use conveyor_agents::process::ProcessTable;
+use conveyor_agents::process::Snapshot;
 use conveyor_agents::process::System;
 use conveyor_model::Result;
 use conveyor_model::limits;
@@ -12,13 +17,19 @@ use conveyor_mux::BufferName;
 use conveyor_mux::Key;
 use conveyor_mux::PaneLock;
 use conveyor_mux::Pin;
+use conveyor_store::sessions::OwnerKind;
 use conveyor_store::sessions::Session;
+use conveyor_store::threads;
 
 use crate::Plane;
 use crate::deliver;
 
 /// What makes Codex quit. The blank closes the list of commands, so that Tab submits instead of completing (measured).
 const QUIT: &str = "/quit ";
+
+/// What makes Codex end the commands that a thread runs in the background. Those of a thread of the shared daemon's would
+/// else outlive the terminal (measured on 0.169).
+const STOP: &str = "/stop ";
 
 /// The agent's own process, as it was registered.
 pub(super) fn agent(session: &Session) -> Option<ProcessId> {
@@ -27,24 +38,48 @@ pub(super) fn agent(session: &Session) -> Option<ProcessId> {
     Some(ProcessId { pid, start_ticks })
 }
 
-/// The agent, the pane's program, and everything below them, commands in the background included, that run now.
-pub(super) fn of(session: &Session, pin: &Pin) -> Vec<ProcessId> {
+/// The agent, the pane's program, and everything below them, commands in the background included, that run now; of a
+/// session of the shared daemon without the daemon, and with the commands that the daemon runs for it.
+pub(super) async fn of(plane: &Plane, session: &Session, pin: &Pin) -> Result<Vec<ProcessId>> {
     let program = pin.program.started.map(|start_ticks| ProcessId { pid: pin.program.pid, start_ticks });
     let roots = [program, agent(session)].into_iter().flatten().filter(|root| root.is_alive());
-    let mut found: Vec<ProcessId> = roots
-        .flat_map(|root| System.subtree(root.pid).unwrap_or_default())
-        .map(|process| process.id)
-        .collect();
+    let below = roots.flat_map(|root| System.subtree(root.pid).unwrap_or_default()).collect();
+    let mut found: Vec<ProcessId> = match session.owner_kind {
+        OwnerKind::Embedded => ids(below),
+        OwnerKind::Daemon | OwnerKind::Unknown => {
+            [ids(discover::without_daemon(below)), commands(plane, session).await?].concat()
+        }
+    };
     found.sort_unstable();
     found.dedup();
-    found
+    Ok(found)
+}
+
+/// What the shared daemon runs for a session's threads. It goes on without the terminal.
+pub(super) async fn commands(plane: &Plane, session: &Session) -> Result<Vec<ProcessId>> {
+    let home = match &session.codex_home {
+        Some(home) => PathBuf::from(home),
+        None => plane.environment.codex_home()?,
+    };
+    let all = Snapshot::take()?;
+    let Some(daemon) = discover::daemon(&all, &home) else { return Ok(Vec::new()) };
+    let threads = threads::of_session(&mut *plane.ledger().await?.read().await?, &session.id).await?;
+    let threads = threads.into_iter().map(|thread| thread.thread_id).collect();
+    Ok(ids(discover::commands_of(&all, daemon.process, &threads)?))
+}
+
+fn ids(processes: Vec<Process>) -> Vec<ProcessId> {
+    processes.into_iter().map(|process| process.id).collect()
 }
 
 /// Lets the program quit by its own command, typed where nothing else stands. False when it would not take it, or does
 /// not end.
 pub(super) async fn quit(plane: &Plane, session: &Session, pin: &Pin, all: &[ProcessId]) -> Result<bool> {
     let lock = PaneLock::acquire(&plane.state_dir()?.join("locks"), pin, limits::PANE_LOCK).await?;
-    let typed = type_quit(plane, session, pin).await?;
+    if session.owner_kind != OwnerKind::Embedded {
+        end_commands(plane, session, pin).await?;
+    }
+    let typed = type_line(plane, session, pin, QUIT).await?;
     drop(lock);
     if !typed {
         return Ok(false);
@@ -63,22 +98,31 @@ pub(super) async fn quit(plane: &Plane, session: &Session, pin: &Pin, all: &[Pro
     Ok(false)
 }
 
-/// Pastes the command into an empty composer, and submits it when the composer shows nothing else.
+/// Lets Codex end what its daemon runs for the session, if there is anything.
+async fn end_commands(plane: &Plane, session: &Session, pin: &Pin) -> Result<()> {
+    let running = commands(plane, session).await?;
+    if !running.is_empty() && type_line(plane, session, pin, STOP).await? {
+        wait_for_end(plane, &running).await;
+    }
+    Ok(())
+}
+
+/// Pastes a command into an empty composer, and submits it when the composer shows nothing else.
 ///
 /// An agent that was interrupted before it had begun to answer gives the text back to the composer (measured on 0.144),
 /// and texts that were queued (measured on 0.169). They are deleted where they are conveyor's own and alone there; what a
 /// person wrote is not touched, and the program is then not quit by its own command.
-async fn type_quit(plane: &Plane, session: &Session, pin: &Pin) -> Result<bool> {
+async fn type_line(plane: &Plane, session: &Session, pin: &Pin, line: &str) -> Result<bool> {
     let mut patience = plane.clock.now().plus(limits::PASTE_SHOWN);
     let own = deliver::own_texts(plane, session).await?;
     let mut is_typed = false;
     while plane.clock.now() < patience {
         let seen = pane::classify(&plane.mux.capture(pin).await?);
-        if matches!(&seen.composer, Composer::Draft(text) if is_typed && text.trim() == QUIT.trim()) {
+        if matches!(&seen.composer, Composer::Draft(text) if is_typed && text.trim() == line.trim()) {
             return Ok(plane.mux.press(pin, Key::Tab).await? == Acted::Done);
         }
         let takes_text = seen.kind.takes_input() && !seen.kind.is_running() && !seen.popup && !seen.in_mode;
-        if takes_text && without_quit(&seen.composer, is_typed).is_only_ours(&own) {
+        if takes_text && without(&seen.composer, is_typed.then_some(line)).is_only_ours(&own) {
             if !delete(plane, pin, seen.composer).await? {
                 return Ok(false);
             }
@@ -86,7 +130,7 @@ async fn type_quit(plane: &Plane, session: &Session, pin: &Pin) -> Result<bool> 
             continue;
         }
         if takes_text && !is_typed && seen.composer == Composer::Empty {
-            if !paste(plane, pin).await? {
+            if !paste(plane, pin, line).await? {
                 return Ok(false);
             }
             (is_typed, patience) = (true, plane.clock.now().plus(limits::PASTE_SHOWN));
@@ -97,18 +141,18 @@ async fn type_quit(plane: &Plane, session: &Session, pin: &Pin) -> Result<bool> 
 }
 
 /// The text came back while the command was being pasted: what was there without it.
-fn without_quit(composer: &Composer, is_typed: bool) -> Composer {
-    match composer {
-        Composer::Draft(text) if is_typed => {
-            Composer::Draft(text.trim_end().strip_suffix(QUIT.trim()).unwrap_or(text).to_owned())
+fn without(composer: &Composer, typed: Option<&str>) -> Composer {
+    match (composer, typed) {
+        (Composer::Draft(text), Some(line)) => {
+            Composer::Draft(text.trim_end().strip_suffix(line.trim()).unwrap_or(text).to_owned())
         }
-        Composer::Draft(_) | Composer::Empty | Composer::None => composer.clone(),
+        (Composer::Draft(_) | Composer::Empty | Composer::None, _) => composer.clone(),
     }
 }
 
-async fn paste(plane: &Plane, pin: &Pin) -> Result<bool> {
+async fn paste(plane: &Plane, pin: &Pin, line: &str) -> Result<bool> {
     let name: BufferName = format!("conveyor-quit-{:x}", plane.clock.random()).parse()?;
-    plane.mux.load_buffer(pin, &name, QUIT.as_bytes()).await?;
+    plane.mux.load_buffer(pin, &name, line.as_bytes()).await?;
     if plane.mux.paste(pin, std::slice::from_ref(&name)).await? == Acted::Refused {
         plane.mux.delete_buffer(pin, &name).await?;
         return Ok(false);

@@ -1,6 +1,7 @@
 //! The stages of the main job, each on the sessions as the one before left them.
 
 use conveyor_sim::provider::Received;
+use conveyor_sim::tmux::poll;
 use serde_json::Value;
 use serde_json::json;
 
@@ -81,14 +82,15 @@ impl Pair {
         self.worker.until_idle();
         self.nudge("drive [[sh=sleep 6]] [[say=arrived]]");
         self.worker.until_shown("a turn", |screen| screen.contains("esc to interrupt"));
-        let turns = || self.worker.recorded("\"task_started\"");
-        let before = turns();
         let words =
             ["session-nudge", "wren", "turn left", "--steer", "--wait-for", "answered", "--timeout", "60"];
         let steered = self.report(&words);
         if asks_nothing {
             assert_eq!(steered["state"], "answered", "{steered:#}\n{}", self.worker.screen());
-            assert_eq!(turns(), before, "it is the same turn\n{}", self.worker.screen());
+            assert_eq!(self.worker.count("turn left"), 1, "{:#?}", self.worker.texts());
+            let asked = |one: &Received| !one.is_side_request() && one.user_text.contains("turn left");
+            let asked = self.worker.codex.provider.wait_for(LIMIT, asked).expect("the model gets it");
+            assert!(is_in_one_turn(&asked, "drive [[", "turn left"), "{:#}", asked.body["input"]);
         } else {
             assert_eq!(steered["error"]["kind"], "refused", "{steered:#}");
             assert_eq!(self.worker.count("turn left"), 0);
@@ -138,4 +140,58 @@ impl Pair {
         });
         assert!(!touched.exists());
     }
+
+    /// A dialog is answered only by whoever says so, and nothing is typed into it.
+    pub(crate) fn a_dialog_is_approved_when_that_is_said(&self) {
+        self.worker.until_idle();
+        let touched = self.desk.file("granted");
+        self.nudge(&format!("ask again [[esc=touch {}]]", touched.display()));
+        self.worker.until_shown("an approval", is_approval);
+        let texts = self.worker.texts();
+        let refused = self.report(&["session-nudge", "wren", ""]);
+        assert_eq!(refused["state"], "failed", "{refused:#}");
+        let screen = self.worker.screen();
+        assert!(is_approval(&screen) && !touched.exists(), "{screen}");
+        let approved = self.report(&["session-nudge", "wren", "", "--approve"]);
+        assert_eq!(approved["delivered"], true, "{approved:#}\n{}", self.worker.screen());
+        self.worker.until("what was approved", || touched.exists());
+        self.worker.until_idle();
+        assert_eq!(self.worker.texts(), texts, "nothing was typed");
+    }
+
+    /// The task is finished, and nothing of either session runs any more.
+    pub(crate) fn both_are_stopped(&self) {
+        let pids = [self.worker.pid(), self.manager.pid()];
+        let finished = self.report(&["finish-task", TASK, "--stop-worker", "--stop-manager"]);
+        assert_eq!(finished["stops"].as_array().map(Vec::len), Some(2), "{finished:#}");
+        for stop in finished["stops"].as_array().unwrap() {
+            assert_eq!((&stop["state"], &stop["how"]), (&json!("stopped"), &json!("quit")), "{finished:#}");
+        }
+        for (seat, pid) in [(&self.worker, &pids[0]), (&self.manager, &pids[1])] {
+            assert!(!seat.is_there(), "the pane of {} is closed", seat.name);
+            // A process that has ended stays in the table until its parent has asked how.
+            let process = std::path::Path::new("/proc").join(pid);
+            assert!(
+                poll(LIMIT, || Ok((!process.exists()).then_some(()))).unwrap().is_some(),
+                "{} runs",
+                seat.name
+            );
+            // What a thread records after this would be a turn that nobody sees.
+            let recorded = seat.recorded("\"timestamp\"");
+            std::thread::sleep(std::time::Duration::from_millis(500));
+            assert_eq!(seat.recorded("\"timestamp\""), recorded, "{} goes on", seat.name);
+        }
+    }
+}
+
+/// Whether no answer of the model's stands between two texts of the user's: it would have ended the turn of the first.
+/// Of all records this is the one that each version writes.
+fn is_in_one_turn(request: &Received, first: &str, second: &str) -> bool {
+    let input = request.body["input"].as_array().unwrap();
+    let place = |words: &str| {
+        let holds = |item: &Value| item["role"] == "user" && item["content"].to_string().contains(words);
+        input.iter().rposition(holds).unwrap_or_else(|| panic!("{words:?} is not there: {input:#?}"))
+    };
+    let between = &input[place(first)..place(second)];
+    !between.is_empty() && between.iter().all(|item| item["role"] != "assistant")
 }

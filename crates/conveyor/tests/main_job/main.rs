@@ -5,11 +5,13 @@
 mod desk;
 mod job;
 mod killed;
+mod left;
 mod once;
 mod over_mcp;
 mod pair;
 mod race;
 mod seat;
+mod steer;
 
 use conveyor_sim::codex::Flavour;
 use pair::Pair;
@@ -26,8 +28,12 @@ fn whole_job(flavour: Flavour) {
     match flavour {
         // Its sessions have no sandbox here, so that they can register themselves, and ask nobody.
         Flavour::Daemon => {}
-        Flavour::Embedded | Flavour::V144 | Flavour::V99 => pair.a_dialog_keeps_a_text_back(),
+        Flavour::Embedded | Flavour::V144 | Flavour::V99 => {
+            pair.a_dialog_keeps_a_text_back();
+            pair.a_dialog_is_approved_when_that_is_said();
+        }
     }
+    pair.both_are_stopped();
 }
 
 #[test]
@@ -48,4 +54,12 @@ fn the_main_job_with_codex_0_99() {
 #[test]
 fn the_main_job_with_two_sessions_of_one_daemon_in_one_folder() {
     whole_job(Flavour::Daemon);
+}
+
+#[test]
+fn a_dialog_of_one_of_two_sessions_of_a_daemon_is_approved_only_when_that_is_said() {
+    let pair = Pair::of_one_daemon_that_ask();
+    pair.a_dialog_keeps_a_text_back();
+    pair.a_dialog_is_approved_when_that_is_said();
+    pair.both_are_stopped();
 }

@@ -13,6 +13,9 @@ use crate::seat::Seat;
 /// The task.
 pub(crate) const TASK: &str = "ship";
 
+/// Shows each terminal's thread in its title.
+const TITLE: &str = "[tui]\nterminal_title = [\"activity\", \"thread-id\"]\n";
+
 /// A dialog that asks for a command.
 pub(crate) fn is_approval(screen: &str) -> bool {
     screen.contains("Yes, proceed")
@@ -28,9 +31,14 @@ pub(crate) struct Pair {
 impl Pair {
     /// Starts both sessions and ties them, as fits how they run.
     pub(crate) fn bound(flavour: Flavour) -> Self {
+        Self::bound_with(flavour, &[])
+    }
+
+    /// The same with arguments for both programs; those of one daemon have their own.
+    pub(crate) fn bound_with(flavour: Flavour, args: &[&str]) -> Self {
         let mut pair = match flavour {
-            Flavour::Embedded | Flavour::V144 | Flavour::V99 => Self::apart(flavour),
-            Flavour::Daemon => Self::in_one_folder(),
+            Flavour::Embedded | Flavour::V144 | Flavour::V99 => Self::apart(flavour, args),
+            Flavour::Daemon => Self::in_one_folder(&["-s", "danger-full-access", "-a", "never"], ""),
         };
         match flavour {
             Flavour::Embedded => pair.register_from_outside(),
@@ -42,15 +50,28 @@ impl Pair {
             }
             Flavour::Daemon => pair.register_themselves(),
         }
-        pair.report(&["tasks", "--create", TASK, "--goal", "it is built"]);
-        let bound = pair.report(&["bind", "--task", TASK, "--worker", "wren", "--manager", "mona"]);
-        assert_eq!(bound["error"], Value::Null, "{bound:#}");
+        pair.bind();
         pair
     }
 
+    /// Two sessions of one daemon in one folder that ask a person for commands. Their titles show who they are.
+    pub(crate) fn of_one_daemon_that_ask() -> Self {
+        let mut pair = Self::in_one_folder(&["-s", "read-only", "-a", "on-request"], TITLE);
+        pair.register_from_outside();
+        pair.bind();
+        pair
+    }
+
+    fn bind(&self) {
+        self.report(&["tasks", "--create", TASK, "--goal", "it is built"]);
+        let bound = self.report(&["bind", "--task", TASK, "--worker", "wren", "--manager", "mona"]);
+        assert_eq!(bound["error"], Value::Null, "{bound:#}");
+    }
+
     /// Two sessions that share nothing: neither home nor folder nor tmux server.
-    fn apart(flavour: Flavour) -> Self {
-        let start = || Rc::new(Codex::launch(flavour, &Options::default()).unwrap());
+    fn apart(flavour: Flavour, args: &[&str]) -> Self {
+        let options = options(args, "");
+        let start = || Rc::new(Codex::launch(flavour, &options).unwrap());
         let (first, second) = (start(), start());
         let worker = Seat::new(&first, first.pane.clone(), "codex", "wren");
         let manager = Seat::new(&second, second.pane.clone(), "codex", "mona");
@@ -60,10 +81,8 @@ impl Pair {
     }
 
     /// Two sessions of one daemon in one folder.
-    fn in_one_folder() -> Self {
-        // A shell of a sandboxed session is refused, also where a person approves its command.
-        let args = ["-s", "danger-full-access", "-a", "never"].map(str::to_owned).to_vec();
-        let options = Options { args, ..Options::default() };
+    fn in_one_folder(args: &[&str], tables: &str) -> Self {
+        let options = options(args, tables);
         let codex = Rc::new(Codex::launch(Flavour::Daemon, &options).unwrap());
         let manager = Seat::new(&codex, codex.pane.clone(), "codex", "mona");
         manager.until_idle();
@@ -84,7 +103,8 @@ impl Pair {
         self.manager.thread = proved(&manager, &self.manager);
     }
 
-    /// Each session runs the command itself.
+    /// Each session runs the command itself. It needs no sandbox: a shell in one is refused, also where a person approves
+    /// its command.
     fn register_themselves(&mut self) {
         let (ledger, state) = (self.desk.ledger(), self.desk.state());
         for (seat, role) in [(&mut self.manager, "manager"), (&mut self.worker, "worker")] {
@@ -115,6 +135,11 @@ impl Pair {
     pub(crate) fn nudge(&self, text: &str) -> Value {
         self.report(&["session-nudge", "wren", text, "--wait-for", "recorded", "--timeout", "60"])
     }
+}
+
+fn options(args: &[&str], tables: &str) -> Options {
+    let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+    Options { args, tables: tables.to_owned(), ..Options::default() }
 }
 
 /// The thread of a registration that proved thread and pane.

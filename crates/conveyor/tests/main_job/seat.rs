@@ -107,4 +107,9 @@ impl Seat {
     pub(crate) fn lives(&self) -> bool {
         !self.codex.tmux.is_dead(&self.pane).unwrap_or(true)
     }
+
+    /// Whether its pane is there.
+    pub(crate) fn is_there(&self) -> bool {
+        self.codex.tmux.value(&self.pane, "#{pane_id}").is_ok_and(|found| found == self.pane.0)
+    }
 }
