@@ -134,6 +134,32 @@ async fn a_tmux_session_is_named_exactly_and_proved_by_the_lock() -> Done {
 }
 
 #[tokio::test]
+async fn a_codex_of_another_home_that_shows_no_thread_yet_is_told_as_such_and_waited_for() -> Done {
+    let place = Place::new()?;
+    let home = place.folder.path().join("another");
+    let argv = [&place.folder.path().join("codex").display().to_string(), "agent", "--shape", "0.144"];
+    let program = Program {
+        argv: argv.map(ToOwned::to_owned).to_vec(),
+        env: vec![("CODEX_HOME".to_owned(), home.display().to_string())],
+        folder: place.folder.path().to_owned(),
+    };
+    let pane = place.tmux.open("one", &program)?;
+    place.tmux.wait_screen(&pane, SOON, "a composer", |screen| screen.contains("› "))?;
+    let person = place.person()?;
+    // Before its first message this version holds nothing that names its thread.
+    let early = worker(&person, json!({ "name": "w", "tmux_session": "one" })).await.unwrap_err();
+    assert!(early.message.contains(&format!("nothing names a thread (panes: {})", pane.0)), "{early}");
+    let (report, said) =
+        tokio::join!(worker(&person, json!({ "name": "w", "tmux_session": "one" })), async {
+            place.tmux.paste_then(&pane, &["hello"], &["Enter"])
+        });
+    said?;
+    let report = report?;
+    assert_eq!((&report["pane"], &report["proof"]), (&json!(pane.0), &json!("open_file")), "{report:#}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn two_sessions_in_one_folder_find_their_own_panes() -> Done {
     let place = Place::new()?;
     let (pane_1, thread_1) = place.agent("one", &[])?;

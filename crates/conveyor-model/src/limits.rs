@@ -134,6 +134,10 @@ pub const CYCLE_WORDS_BYTES: usize = 400;
 /// asked for one carries the mark only when it has become that program.
 pub const START_SETTLES: Duration = Duration::from_secs(2);
 
+/// How long a Codex that is there is given to show its thread to whoever registers it. Measured on 0.169 on a loaded
+/// machine: it takes its thread's lock up to 0.1 s after its composer is ready.
+pub const THREAD_APPEARS: Duration = Duration::from_secs(2);
+
 /// Between two looks at the screen of a session that starts. Each costs a process of 2 to 3 ms.
 pub const START_LOOK: Duration = Duration::from_millis(100);
 

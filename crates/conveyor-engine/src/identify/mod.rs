@@ -24,6 +24,7 @@ use conveyor_agents::process::NamedPid;
 use conveyor_agents::read_meta;
 use conveyor_model::Error;
 use conveyor_model::Result;
+use conveyor_model::limits;
 use conveyor_mux::PaneId;
 use conveyor_mux::Pin;
 use conveyor_store::sessions::OwnerKind;
@@ -116,11 +117,19 @@ pub struct Identity {
 /// Errors: usage where nothing names a session; conflict where proofs contradict each other; refused for a pid that is
 /// a mere number, and for an agent that names another session than its own; rollout for a file that is none.
 pub async fn identify(plane: &Plane, claims: &Claims) -> Result<Identity> {
-    let identity = look(plane, claims).await?;
-    if identity.thread.is_some() {
-        return Ok(identity);
+    let deadline = plane.clock.now().plus(limits::THREAD_APPEARS);
+    loop {
+        let identity = look(plane, claims).await?;
+        if identity.thread.is_some() {
+            return Ok(identity);
+        }
+        let names_one = claims.pid.is_some() || claims.tmux_session.is_some();
+        let may_come = names_one && !identity.candidates.is_empty();
+        if !may_come || plane.clock.now() >= deadline {
+            return Err(unknown(&identity, claims));
+        }
+        plane.clock.sleep(limits::START_LOOK).await;
     }
-    Err(unknown(&identity, claims))
 }
 
 /// The same, also when nothing names a thread: for a doctor.

@@ -256,14 +256,15 @@ impl Around {
     }
 
     /// Panes whose Codex may have the thread: unproved ones of the same CODEX_HOME, in the tmux session if one was named.
+    /// Where that is all that is known, its CODEX_HOME is known by it alone.
     fn candidates(&self, sitting: &Sitting<'_>) -> Vec<Candidate> {
         let unproved = self.seats.iter().filter(|seat| seat.thread().is_none() && sitting.is_named(seat));
-        let same_home = unproved.filter(|seat| {
-            codex_of(&seat.belonging)
-                .and_then(|codex| codex.home.as_deref())
-                .is_none_or(|home| home == sitting.home)
-        });
-        same_home.map(Seat::candidate).collect()
+        let any_home = sitting.thread.is_none() && sitting.session.is_some();
+        let of_home = |seat: &&Seat| {
+            let home = codex_of(&seat.belonging).and_then(|codex| codex.home.as_deref());
+            any_home || home.is_none_or(|home| home == sitting.home)
+        };
+        unproved.filter(of_home).map(Seat::candidate).collect()
     }
 
     /// The one terminal of the shared daemon's that shows the thread's last message, where no other thread of that
