@@ -96,6 +96,36 @@ async fn an_interrupt_of_a_running_turn_is_proved_and_an_idle_agent_is_left_alon
 }
 
 #[tokio::test]
+async fn a_text_that_the_agent_took_back_is_not_claimed_and_is_proved_when_it_is_submitted_again() -> Done {
+    let world = World::new()?;
+    let agent = world.agent("foo", Role::Worker, &["--shape", "0.144"]).await?;
+    world.until_idle(&agent)?;
+    let first = json!({ "name": "foo", "text": "work [[delay=4]]", "wait_for": "recorded" });
+    let sent = world.run("session-nudge", first).await?;
+    assert_eq!(sent["delivered"], true, "{sent:#}");
+    assert_eq!(world.run("session-interrupt", json!({ "name": "foo" })).await?["interrupted"], true);
+    world
+        .tmux
+        .wait_screen(&agent.pane, support::SOON, "the text", |screen| screen.contains("› [conveyor "))?;
+    world.run("ingest", json!({ "name": "foo" })).await?;
+    let row = json!({ "id": sent["command_id"] });
+    let taken_back = world.run("commands", row.clone()).await?[0].clone();
+    assert_eq!(taken_back["delivery_state"], "unproved", "{taken_back:#}");
+    assert_eq!(taken_back["state"], "failed", "{taken_back:#}");
+    let open = world.run("attention", json!({})).await?;
+    assert!(open.to_string().contains("the agent took it back"), "{open:#}");
+    let again = world.run("session-nudge", json!({ "name": "foo", "text": "" })).await?;
+    assert_eq!(again["delivered"], true, "{again:#}");
+    let twice = || Ok((support::recorded(&agent)?.len() == 3).then_some(()));
+    assert!(conveyor_sim::tmux::poll(support::SOON, twice)?.is_some(), "{:#?}", support::recorded(&agent)?);
+    world.run("ingest", json!({ "name": "foo" })).await?;
+    let proved = world.run("commands", row).await?[0].clone();
+    assert!(["recorded", "answered"].contains(&proved["delivery_state"].as_str().unwrap()), "{proved:#}");
+    assert_eq!(world.run("attention", json!({})).await?["attention"], json!([]));
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_draft_that_a_person_typed_is_neither_cleared_nor_joined() -> Done {
     let world = World::new()?;
     let agent = world.agent("foo", Role::Worker, &[]).await?;

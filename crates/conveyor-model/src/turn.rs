@@ -219,6 +219,16 @@ impl Turn {
         self.completed
     }
 
+    /// Whether rolling back the newest `turns` takes back what the record `event` of `turn_id` holds.
+    ///
+    /// What a turn that ended by itself has answered stays answered, whatever a person makes of the thread later. Of more
+    /// turns than one it is not known which they were: then all that nothing has answered counts as taken back.
+    pub fn takes_back(&self, turns: u64, event: i64, turn_id: Option<&str>) -> bool {
+        let is_answered = self.receipt_event_id.is_some_and(|receipt| event <= receipt);
+        let is_newest = self.ended_turn_id.as_deref() == turn_id;
+        turns > 0 && !is_answered && (turns > 1 || is_newest)
+    }
+
     /// How full the context is, 0.0 to 1.0 and above.
     pub fn context_used(&self) -> Option<f64> {
         let window = self.context_window.filter(|&window| window > 0)?;
@@ -261,6 +271,7 @@ impl Turn {
             Kind::UserMessage { synthetic: Some(_) }
             | Kind::UserEcho { .. }
             | Kind::AgentEcho
+            | Kind::RolledBack { .. }
             | Kind::ItemDone(_)
             | Kind::Bookkeeping
             | Kind::Unknown => {}

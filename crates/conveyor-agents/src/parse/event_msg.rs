@@ -48,6 +48,7 @@ struct Payload<'a> {
     duration_ms: Count,
     time_to_first_token_ms: Count,
     model_context_window: Count,
+    num_turns: Count,
     #[serde(borrow)]
     reason: Text<'a>,
     #[serde(borrow)]
@@ -67,6 +68,7 @@ pub(super) fn put(event: &mut Event, raw: Option<&RawValue>) {
         "task_started" => event.kind = Kind::TaskStarted { context_window: payload.model_context_window.0 },
         "task_complete" => put_complete(event, &payload),
         "turn_aborted" => put_aborted(event, &payload),
+        "thread_rolled_back" => event.kind = Kind::RolledBack { turns: payload.num_turns.0.unwrap_or(1) },
         "user_message" => put_message(event, &payload, Kind::UserEcho { client_id: None }),
         "agent_message" => put_message(event, &payload, Kind::AgentEcho),
         "item_completed" => put_item(event, payload.item),

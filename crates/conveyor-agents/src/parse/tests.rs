@@ -86,6 +86,15 @@ fn errors_of_turns_have_a_word_and_a_status() {
     assert_eq!(error("{}"), (None, None));
 }
 
+#[test]
+fn turns_that_are_taken_back_are_counted() {
+    let rolled_back = |more: &str| {
+        event(&format!(r#"{{"type":"event_msg","payload":{{"type":"thread_rolled_back"{more}}}}}"#)).kind
+    };
+    assert_eq!(rolled_back(r#","num_turns":2"#), Kind::RolledBack { turns: 2 });
+    assert_eq!(rolled_back(""), Kind::RolledBack { turns: 1 });
+}
+
 fn user(content: &str) -> Event {
     let payload = format!(r#"{{"type":"message","role":"user","content":{content}}}"#);
     event(&format!(r#"{{"type":"response_item","payload":{payload}}}"#))

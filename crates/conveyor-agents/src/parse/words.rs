@@ -54,7 +54,6 @@ pub(super) fn is_bookkeeping_event(subtype: &str) -> bool {
     matches!(
         subtype,
         "thread_settings_applied"
-            | "thread_rolled_back"
             | "entered_review_mode"
             | "exited_review_mode"
             | "mcp_tool_call_end"

@@ -11,11 +11,9 @@ use conveyor_model::limits;
 use conveyor_model::pane;
 use conveyor_model::pane::Allowed;
 use conveyor_model::pane::Answer;
-use conveyor_model::pane::OwnText;
 use conveyor_mux::Acted;
 use conveyor_mux::Key;
 use conveyor_store::AuditRow;
-use conveyor_store::deliveries;
 use conveyor_store::deliveries::Change;
 use serde_json::json;
 
@@ -77,13 +75,7 @@ impl Attempt<'_> {
         match kind {
             Kind::Interrupt => Ok((Key::Escape, (!seen.kind.is_running()).then(|| not_running(seen.kind)))),
             Kind::Answer => {
-                let open = deliveries::open_for(
-                    &mut *self.plane.ledger().await?.read().await?,
-                    &self.session.id,
-                    limits::LIST_ROWS,
-                )
-                .await?;
-                let own: Vec<OwnText> = open.iter().map(look::own_text).collect();
+                let own = super::own_texts(self.plane, &self.session).await?;
                 let granted = |flag: &str| self.delivery.payload_json[flag].as_bool().unwrap_or(false);
                 let allowed = Allowed { approve: granted("approve"), steer: granted("steer"), own: &own };
                 let answer = pane::answerable(seen, &allowed);

@@ -1,6 +1,8 @@
 //! Settling deliveries: a record that holds the token proves the delivery, the end of that turn answers it.
 
+use conveyor_model::Error;
 use conveyor_model::Result;
+use conveyor_model::Retry;
 use conveyor_model::compaction::SlashCommand;
 use conveyor_model::delivery::Kind;
 use conveyor_model::delivery::Stage;
@@ -40,6 +42,33 @@ pub(super) async fn by_record(
     }
     if matches!(event.kind, rollout::Kind::Compacted) {
         slash(tx, session, SlashCommand::Compact, "The thread was compacted").await?;
+    }
+    if let rollout::Kind::RolledBack { turns } = event.kind {
+        taken_back(tx, session, turns, turn).await?;
+    }
+    Ok(())
+}
+
+/// The agent took turns out of its thread again: what a record in them proved, nothing proves any more. The text may stand
+/// in the composer; submitted again, it is recorded again.
+async fn taken_back(tx: &mut Tx, session: &Session, turns: u64, turn: &Turn) -> Result<()> {
+    let answered = turn.receipt_event_id.unwrap_or(0);
+    for delivery in deliveries::recorded_behind(tx, &session.id, answered).await? {
+        let Some(event) = delivery.recorded_event_id else { continue };
+        if !turn.takes_back(turns, event, delivery.recorded_turn_id.as_deref()) {
+            continue;
+        }
+        let error = Error::refused("the agent took it back: its turn was rolled back before it was answered")
+            .retry(Retry::Unknown)
+            .hint(format!(
+                "submit it if it stands in the composer: conveyor session-nudge {} \"\"",
+                session.name
+            ));
+        let audit = AuditRow::new("delivery_unproved", format!("{} was taken back: {error}.", delivery.id));
+        let change = Change { error: Some(error.clone()), ..Change::default() };
+        deliveries::move_state(tx, &delivery.id, None, delivery.state, Stage::Unproved, &change, audit)
+            .await?;
+        attention::delivery_ended(tx, session, &delivery, Stage::Unproved, &error).await?;
     }
     Ok(())
 }

@@ -77,8 +77,13 @@ impl World {
         let env = vec![("CODEX_HOME".to_owned(), home.display().to_string())];
         let program = Program { argv, env, folder: self.folder.path().to_owned() };
         let pane = self.tmux.open(&format!("codex-{name}"), &program)?;
-        let thread =
-            conveyor_sim::tmux::poll(SOON, || Ok(lock_of(&home)))?.context("no writer lock appeared")?;
+        if flags.contains(&"0.144") {
+            // It holds nothing that names its thread before its first message.
+            self.tmux.wait_screen(&pane, SOON, "a composer", |screen| screen.contains("› "))?;
+            self.tmux.paste_then(&pane, &["good morning"], &["Enter"])?;
+        }
+        let named = || Ok(lock_of(&home).or_else(|| rollout_of(&home)));
+        let thread = conveyor_sim::tmux::poll(SOON, named)?.context("nothing names its thread")?;
         let session = self.register(name, role, &home, &thread).await?;
         Ok(Agent { pane, session, home })
     }
@@ -113,8 +118,7 @@ impl World {
 
     /// Waits until the agent shows an empty composer and no running turn.
     pub(crate) fn until_idle(&self, agent: &Agent) -> Result<()> {
-        let idle = |screen: &str| screen.contains("› Ask Codex") && !screen.contains("esc to interrupt");
-        self.tmux.wait_screen(&agent.pane, SOON, "an idle composer", idle).map(drop)
+        self.tmux.wait_screen(&agent.pane, SOON, "an idle composer", conveyor_sim::codex::is_idle).map(drop)
     }
 }
 
@@ -176,6 +180,12 @@ fn rollouts(folder: &Path) -> Result<Vec<PathBuf>> {
 fn lock_of(home: &Path) -> Option<String> {
     let entry = std::fs::read_dir(home.join("thread-writer-locks")).ok()?.next()?.ok()?;
     Some(entry.path().file_stem()?.to_str()?.to_owned())
+}
+
+/// The thread whose rollout lies in a CODEX_HOME.
+fn rollout_of(home: &Path) -> Option<String> {
+    let path = rollouts(&home.join("sessions")).ok()?.pop()?;
+    conveyor_agents::log::thread_of_rollout(&path).map(ToOwned::to_owned)
 }
 
 /// The simulated agent's program, built beside the tests.

@@ -142,6 +142,22 @@ impl Stage {
         }
     }
 
+    /// Whether it rests on a record that the agent may take back.
+    pub const fn rests_on_record(self) -> bool {
+        match self {
+            Self::Recorded | Self::Answered => true,
+            Self::Pending
+            | Self::Leased
+            | Self::EffectStarted
+            | Self::Submitted
+            | Self::Blocked
+            | Self::Failed
+            | Self::Expired
+            | Self::Unproved
+            | Self::Cancelled => false,
+        }
+    }
+
     /// Whether a move from this stage to `next` is legal.
     #[allow(
         clippy::enum_glob_use,
@@ -160,8 +176,9 @@ impl Stage {
             Submitted => matches!(next, Submitted | Recorded | Failed | Blocked | Unproved),
             Unproved | Failed => matches!(next, Recorded | Pending),
             Blocked => matches!(next, Recorded | Pending | Cancelled),
-            Recorded => matches!(next, Answered),
-            Answered | Expired | Cancelled => false,
+            Recorded => matches!(next, Answered | Unproved),
+            Answered => matches!(next, Unproved),
+            Expired | Cancelled => false,
         }
     }
 }
@@ -239,6 +256,15 @@ mod tests {
     fn a_late_record_lifts_whatever_may_have_been_seen() {
         for stage in Stage::ALL {
             assert!(!stage.takes_record() || stage.may_become(Stage::Recorded), "{stage}");
+        }
+        assert!(Stage::Unproved.takes_record());
+    }
+
+    #[test]
+    fn a_record_that_is_taken_back_proves_nothing_any_more_and_a_later_one_does() {
+        for stage in Stage::ALL.into_iter().filter(|stage| stage.rests_on_record()) {
+            assert!(stage.may_become(Stage::Unproved), "{stage}");
+            assert!(!stage.may_become(Stage::Pending), "{stage}: nobody sends it again by itself");
         }
         assert!(Stage::Unproved.takes_record());
     }

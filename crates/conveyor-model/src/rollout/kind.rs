@@ -23,6 +23,12 @@ pub enum Kind {
     TaskComplete(Box<Completion>),
     /// A turn was interrupted or replaced.
     TurnAborted(Aborted),
+    /// The newest turns were taken out of the thread again, with what the user said in them: by an interrupt before any
+    /// answer (measured on 0.144), or by a person who rewinds (0.144, 0.99; 0.169 writes nothing).
+    RolledBack {
+        /// How many.
+        turns: u64,
+    },
     /// A `response_item` with the role user: the only proof that a text reached the model.
     UserMessage {
         /// Set if Codex wrote the text itself.
@@ -68,6 +74,7 @@ impl Kind {
             Self::TaskStarted { .. } => "task_started",
             Self::TaskComplete(_) => "task_complete",
             Self::TurnAborted(_) => "turn_aborted",
+            Self::RolledBack { .. } => "rolled_back",
             Self::UserMessage { synthetic: None } => "user_message",
             Self::UserMessage { synthetic: Some(_) } => "synthetic_message",
             Self::UserEcho { .. } => "user_echo",

@@ -186,3 +186,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_rolled_back_is_taken_back_unless_a_turn_that_ended_by_itself_answered_it() {
+    let turn = Turn { receipt_event_id: Some(10), ended_turn_id: Some("b".to_owned()), ..Turn::default() };
+    assert!(turn.takes_back(1, 12, Some("b")));
+    assert!(!turn.takes_back(0, 12, Some("b")));
+    assert!(!turn.takes_back(1, 11, Some("a")), "the turn before was not rolled back");
+    assert!(turn.takes_back(2, 11, Some("a")));
+    assert!(!turn.takes_back(2, 9, Some("0")), "it was answered");
+    assert!(Turn::default().takes_back(1, 1, None), "0.99 names no turns");
+}

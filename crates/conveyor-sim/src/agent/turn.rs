@@ -209,6 +209,11 @@ impl Agent {
     /// Escape while busy.
     pub(super) fn interrupt(&mut self) {
         let Some(turn) = self.turn.clone() else { return };
+        // Measured on 0.144: a turn that has done nothing yet is taken back, and its text returns to the composer.
+        let is_taken_back = self.config.shape == Shape::V144
+            && self.steers.is_empty()
+            && turn.outputs.is_empty()
+            && matches!(turn.phase, Phase::Thinking { .. });
         if let Phase::Running { call_id, since, .. } | Phase::Asking { call_id, since, .. } = &turn.phase {
             let seconds = self.now.saturating_sub(*since) as f64 / 1_000.0;
             let text = match self.config.shape {
@@ -228,6 +233,12 @@ impl Agent {
             self.show("• Model interrupted to submit steer instructions.");
             self.show("");
             self.start_turn(&steers.join("\n"));
+            return;
+        }
+        if is_taken_back {
+            self.event("thread_rolled_back", json!({ "num_turns": 1 }));
+            let queued: Vec<String> = std::mem::take(&mut self.queued).into();
+            self.composer.restore(&[vec![turn.text], queued].concat().join("\n"));
             return;
         }
         self.show(match self.config.shape {

@@ -499,6 +499,16 @@ pub async fn recorded_in_turn(db: &mut Db, target: &SessionId, turn: Option<&str
     db.all(Delivery::select(&format!("{rest} ORDER BY seq")), args).await
 }
 
+/// Deliveries of a target that rest on a record behind this one.
+pub async fn recorded_behind(db: &mut Db, target: &SessionId, event: i64) -> Result<Vec<Delivery>> {
+    let (rest, args) = Filter::new()
+        .given("target_session_id = ?", Some(target))
+        .must("state IN ('recorded', 'answered')")
+        .given("recorded_event_id > ?", Some(&event))
+        .build();
+    db.all(Delivery::select(&format!("{rest} ORDER BY seq")), args).await
+}
+
 /// How many deliveries of a task stand in each stage.
 pub async fn counts(db: &mut Db, task: Option<&TaskId>) -> Result<Vec<(Stage, i64)>> {
     let (rest, args) = Filter::new().given("task_id = ?", task).build();

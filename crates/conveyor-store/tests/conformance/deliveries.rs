@@ -414,6 +414,8 @@ pub(crate) async fn a_token_finds_its_delivery(place: &Place) {
         [recorded.clone()]
     );
     assert_eq!(deliveries::recorded_in_turn(&mut tx, &w.worker.id, None).await.unwrap(), [recorded.clone()]);
+    assert_eq!(deliveries::recorded_behind(&mut tx, &w.worker.id, 5).await.unwrap(), []);
+    assert_eq!(deliveries::recorded_behind(&mut tx, &w.worker.id, 4).await.unwrap(), [recorded.clone()]);
     tx.commit().await.unwrap();
     let answered = step(&ledger, &recorded, Stage::Answered, Change::default()).await.unwrap();
     assert_eq!(answered.answered_at, Some(answered.updated_at));

@@ -12,6 +12,7 @@ mod pair;
 mod race;
 mod seat;
 mod steer;
+mod taken_back;
 
 use conveyor_sim::codex::Flavour;
 use pair::Pair;
