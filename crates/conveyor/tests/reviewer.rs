@@ -7,9 +7,16 @@
 #[path = "main_job/desk.rs"]
 #[allow(dead_code, reason = "another test uses the rest of it")]
 mod desk;
+#[path = "kernel/mod.rs"]
+mod kernel;
+#[path = "faces/terminal.rs"]
+#[allow(dead_code, reason = "another test uses the rest of it")]
+mod terminal;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::process::Command;
+use std::process::Output;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -81,7 +88,7 @@ impl Case {
     }
 
     fn git(&self, words: &[&str]) {
-        let mut git = std::process::Command::new("git");
+        let mut git = Command::new("git");
         git.args(["-c", "user.name=n", "-c", "user.email=e"]).args(words).current_dir(self.work());
         assert!(git.env("HOME", self.desk.file("")).status().unwrap().success(), "{words:?}");
     }
@@ -99,18 +106,21 @@ impl Case {
         path
     }
 
-    /// The exit code, and the answer or the error.
-    fn run(&self, words: &[&str]) -> (i32, Value) {
+    /// A person's call.
+    fn command(&self, words: &[&str]) -> Command {
         let (verb, rest) = words.split_first().unwrap();
         let ledger = self.desk.ledger();
         // The ledger is named in front: everything behind --reviewer-command is the reviewer's.
         let words = [&[*verb, "--db", ledger.to_str().unwrap(), "--json"], rest].concat();
         let path = format!("{}:{}", self.tools().display(), std::env::var("PATH").unwrap());
-        let output = self.desk.bare(&words).env("PATH", path).output().unwrap();
-        let told = if output.stdout.is_empty() { &output.stderr } else { &output.stdout };
-        let json =
-            serde_json::from_slice(told).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(told)));
-        (output.status.code().unwrap(), json)
+        let mut command = self.desk.bare(&words);
+        command.env("PATH", path);
+        command
+    }
+
+    /// The exit code, and the answer or the error.
+    fn run(&self, words: &[&str]) -> (i32, Value) {
+        read(&self.command(words).output().unwrap())
     }
 
     fn ok(&self, words: &[&str]) -> Value {
@@ -144,6 +154,13 @@ impl Case {
     fn reviews(&self) -> usize {
         self.ok(&["continuation", "t", "--list"])["reviews"].as_array().unwrap().len()
     }
+}
+
+/// The exit code, and the answer or the error.
+fn read(output: &Output) -> (i32, Value) {
+    let told = if output.stdout.is_empty() { &output.stderr } else { &output.stdout };
+    let json = serde_json::from_slice(told).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(told)));
+    (output.status.code().unwrap(), json)
 }
 
 /// Whether a process runs that was given this word.
@@ -215,8 +232,7 @@ fn a_hostile_reviewer_reads_neither_ledger_nor_records_nor_the_work_and_changes_
     assert_eq!((code, &review["rationale"]), (0, &json!("found:")), "{review:#}");
     assert!(!mark.exists());
     // Where nothing holds it, the same script finds all of it.
-    let output =
-        std::process::Command::new("sh").args(["-c", &script]).env("HOME", case.work()).output().unwrap();
+    let output = Command::new("sh").args(["-c", &script]).env("HOME", case.work()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(said.contains("found: 0 1 2 3 folder folder folder mark environ"), "{said}");
     assert!(mark.exists());
@@ -287,6 +303,53 @@ fn who_asks_for_what_is_not_granted_or_not_there_starts_nothing() {
         assert!(case.refusal(&words, 2).contains("--timeout"), "{timeout}");
     }
     assert!(!mark.exists() && case.reviews() == 0);
+}
+
+#[test]
+fn only_a_person_on_a_terminal_gives_a_reviewer_the_network() {
+    let case = Case::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let script = case.script(
+        "online.sh",
+        &format!(
+            "if (exec 3<> /dev/tcp/127.0.0.1/{port}) 2> /dev/null; then net=in; else net=out; fi\n\
+         printf '{{\"agreement\":\"match\",\"verdict\":\"proceed\",\"rationale\":\"%s\"}}' $net"
+        ),
+    );
+    let reviewer = ["--reviewer-command", "bash", &script];
+    let words = [&["continuation-reviewer", "t"], &IDS[..], &reviewer].concat();
+    assert_eq!(case.ok(&words)["rationale"], "out");
+    let words = [&["continuation-reviewer", "t"], &IDS[..], &["--network"], &reviewer].concat();
+    let mut agent = case.command(&words);
+    agent.env("CODEX_THREAD_ID", "01a203b1-5a77-7b02-adb4-ea3209f7045a");
+    let said = terminal::in_a_terminal(agent, |_| {});
+    assert!(said.status == "1" && said.out.contains("only a person on a terminal"), "{said:?}");
+    let said = terminal::in_a_terminal(case.command(&words), |_| {});
+    let review: Value = serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {said:?}"));
+    assert_eq!(
+        (&review["rationale"], &review["subagent_run"]["sandbox"]["network"]),
+        (&json!("in"), &json!(true))
+    );
+}
+
+#[test]
+fn without_landlock_no_reviewer_and_no_tool_is_run() {
+    let case = Case::new();
+    let mark = case.work().join("mark");
+    let script = case.script("review.sh", &format!("touch {}; printf '%s' '{GOOD}'", mark.display()));
+    let words = [&["continuation-reviewer", "t"], &IDS[..], &["--reviewer-command", "sh", &script]].concat();
+    let (code, review) = read(&kernel::without_landlock(case.command(&words), kernel::NOT_BUILT));
+    assert_eq!((code, &review["verdict"]), (1, &json!("stop")), "{review:#}");
+    assert_eq!(review["subagent_run"]["sandbox"]["enabled"], false);
+    assert!(review["rationale"].as_str().unwrap().contains("this kernel has no Landlock"), "{review:#}");
+    case.script("tools/marks", &format!("touch {}", mark.display()));
+    case.ok(&["manager-config", "t", "--epilogue", "run-tools", "--tool", "marks"]);
+    let step = case.command(&["epilogue", "t", "--step", "run-tools"]);
+    let (code, said) = read(&kernel::without_landlock(step, kernel::SWITCHED_OFF));
+    assert_eq!((code, &said["runs"][0]["state"]), (1, &json!("failed")), "{said:#}");
+    assert!(said["runs"][0]["error"].as_str().unwrap().contains("Landlock is switched off"), "{said:#}");
+    assert!(!mark.exists());
 }
 
 #[test]

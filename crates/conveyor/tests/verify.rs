@@ -3,6 +3,12 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test says by panicking what failed")]
 
+#[path = "kernel/mod.rs"]
+mod kernel;
+#[path = "faces/terminal.rs"]
+#[allow(dead_code, reason = "another test uses the rest of it")]
+mod terminal;
+
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
@@ -250,4 +256,81 @@ fn a_task_is_finished_only_on_the_tree_that_was_verified() {
     let done = lab.ok(&["finish-task", "t", "--require-criteria-audit"]);
     assert_eq!((&done["state"], &done["final_audit"]["summary"]["satisfied"]), (&json!("done"), &json!(1)));
     lab.is_clean();
+}
+
+#[test]
+fn only_a_person_on_a_terminal_lets_a_check_reach_everything() {
+    let lab = Lab::new();
+    let (secret, mark) = (lab.home.path().join("secret"), lab.home.path().join("mark"));
+    std::fs::write(&secret, "s").unwrap();
+    let script = format!("cat {} && touch {}", secret.display(), mark.display());
+    let id = lab.check(&script);
+    assert_eq!(lab.verify(&id, &[]).0, 1, "it is held");
+    let words = ["criteria", "t", "--verify", &id, "--unconfined", "--json"];
+    let command = || lab.command(&words, &lab.work());
+
+    for agent in ["CODEX_THREAD_ID", "CODEX_CI", "CLAUDECODE"] {
+        let mut command = command();
+        command.env(agent, "01a203b1-5a77-7b02-adb4-ea3209f7045a");
+        let said = terminal::in_a_terminal(command, |_| {});
+        assert!(said.status == "1" && said.out.contains("only a person on a terminal"), "{agent}: {said:?}");
+    }
+    let said = terminal::in_a_pipe(command(), |_| {});
+    assert!(said.status == "1" && said.err.contains("only a person on a terminal"), "{said:?}");
+    // Whoever holds one end of it only may be a program.
+    let mut piped = Command::new("sh");
+    piped.args(["-c", "echo | \"$@\"", "sh", env!("CARGO_BIN_EXE_conveyor")]).args(words);
+    piped.env_clear().current_dir(lab.work());
+    piped.env("HOME", lab.home.path()).env("PATH", std::env::var("PATH").unwrap());
+    let said = terminal::in_a_terminal(piped, |_| {});
+    assert!(said.status == "1" && said.out.contains("only a person on a terminal"), "{said:?}");
+    assert!(!mark.exists());
+
+    let said = terminal::in_a_terminal(command(), |_| {});
+    assert_eq!(said.status, "0", "{said:?}");
+    let answer: Value = serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {said:?}"));
+    assert_eq!(answer["verified"][0]["run"]["held"]["engine"], "none", "{answer:#}");
+    assert!(mark.exists());
+    let history = lab.ok(&["criteria", "t", "--history", &id]);
+    assert!(
+        history["history"].as_array().unwrap().iter().any(|row| row["kind"] == "check_allowed"),
+        "{history:#}"
+    );
+
+    // What was allowed is this command; another one has to be allowed anew.
+    std::fs::remove_file(&mark).unwrap();
+    assert_eq!(lab.verify(&id, &[]).0, 0);
+    assert!(mark.exists());
+    std::fs::remove_file(&mark).unwrap();
+    let other = format!("{script} # another one");
+    let change = ["criteria", "t", "--add", "--upsert", "--criterion", &script, "--source", "user_requested"];
+    lab.ok(&[&change[..], &["--check", &other]].concat());
+    assert_eq!(lab.verify(&id, &[]).0, 1);
+    assert!(!mark.exists());
+}
+
+#[test]
+fn without_landlock_nothing_is_run_and_the_refusal_says_why() {
+    let lab = Lab::new();
+    let mark = lab.home.path().join("mark");
+    let id = lab.check(&format!("touch {}", mark.display()));
+    let verify = ["criteria", "t", "--verify", &id, "--json"];
+    for (errno, why) in
+        [(kernel::NOT_BUILT, "this kernel has no Landlock"), (kernel::SWITCHED_OFF, "switched off")]
+    {
+        for words in [&verify[..], &["finish-task", "t", "--json"]] {
+            let said = kernel::without_landlock(lab.command(words, &lab.work()), errno);
+            let error = String::from_utf8_lossy(&said.stderr);
+            assert_eq!(said.status.code(), Some(1), "{error}");
+            assert!(error.contains(why) && error.contains("so the command was not run"), "{error}");
+            assert!(error.contains("\"kind\":\"environment\""), "{error}");
+        }
+    }
+    assert!(!mark.exists());
+    let listed = lab.ok(&["criteria", "t", "--list"]);
+    assert_eq!(
+        (&listed["criteria"][0]["receipt"], &listed["criteria"][0]["status"]),
+        (&json!(null), &json!("accepted"))
+    );
+    assert_eq!(lab.ok(&["finish-task", "t", "--dry-run", "--outcome", "abandoned"])["state"], "candidate");
 }

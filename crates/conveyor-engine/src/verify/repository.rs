@@ -11,6 +11,7 @@ use conveyor_model::limits;
 
 use crate::Plane;
 use crate::confine;
+use crate::confine::Ran;
 use crate::confine::Reach;
 use crate::confine::Spec;
 
@@ -72,8 +73,11 @@ impl Repository {
         let (id, tree) = (format!("{revision}^{{commit}}"), format!("{revision}^{{tree}}"));
         let mut ids = Vec::new();
         for wanted in [&id, &tree] {
-            let said = self.git(plane, &["rev-parse", "--verify", "--end-of-options", wanted], &[]).await;
-            ids.push(said.map_err(|error| unknown(&error.message))?.trim().to_owned());
+            let ran = self.ran(plane, &["rev-parse", "--verify", "--end-of-options", wanted], &[]).await?;
+            if !ran.ended.is_success() {
+                return Err(unknown(last_words(&ran)));
+            }
+            ids.push(ran.stdout.text.trim().to_owned());
         }
         match ids.as_slice() {
             [id, tree] => Ok(Commit { id: id.clone(), tree: tree.clone() }),
@@ -89,6 +93,18 @@ impl Repository {
 
     /// What git prints. It may change only `writing`.
     pub(crate) async fn git(&self, plane: &Plane, words: &[&str], writing: &[&Path]) -> Result<String> {
+        let ran = self.ran(plane, words, writing).await?;
+        if ran.ended.is_success() {
+            return Ok(ran.stdout.text);
+        }
+        let word = words.first().copied().unwrap_or_default();
+        Err(Error::environment(format!("git {word}: {}", last_words(&ran))))
+    }
+
+    /// How git ended.
+    ///
+    /// Errors: when it could not be run.
+    async fn ran(&self, plane: &Plane, words: &[&str], writing: &[&Path]) -> Result<Ran> {
         let quiet = ["git", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false"];
         let argv = quiet.iter().chain(words).map(|word| (*word).to_owned()).collect();
         let path = super::path(plane);
@@ -117,13 +133,13 @@ impl Repository {
                     .writing(writing.iter().map(|path| (*path).to_owned())),
             ),
         };
-        let ran = confine::run(&plane.environment.executable, spec).await?;
-        if ran.ended.is_success() {
-            return Ok(ran.stdout.text);
-        }
-        let why = ran.stderr.text.lines().last().unwrap_or("it ended without a word").to_owned();
-        Err(Error::environment(format!("git {}: {why}", words.first().copied().unwrap_or_default())))
+        confine::run(&plane.environment.executable, spec).await
     }
+}
+
+/// What a git that failed said last.
+fn last_words(ran: &Ran) -> &str {
+    ran.stderr.text.lines().last().unwrap_or("it ended without a word")
 }
 
 /// Where the file `.git` of a linked working tree leads: to the repository that it belongs to.
