@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::Letter;
 use super::folder::Folder;
+use super::shared;
 use crate::Plane;
 use crate::verb::Answer;
 
@@ -21,6 +22,9 @@ pub(crate) async fn leave(plane: &Plane, letter: &Letter) -> Result<Answer> {
     letter.check()?;
     let session = session(plane).await.unwrap_or_default();
     let workspace = workspace(plane, session.as_ref());
+    if session.is_some() {
+        alone(plane, &workspace, letter).await?;
+    }
     let mut value = serde_json::to_value(letter)
         .map_err(|error| Error::environment(format!("the letter cannot be written: {error}")))?;
     if let (Some(session), Some(map)) = (&session, value.as_object_mut()) {
@@ -42,6 +46,22 @@ pub(crate) async fn leave(plane: &Plane, letter: &Letter) -> Result<Answer> {
         json: json!({ "queued": "outbox", "verb": letter.verb(), "file": file, "fate": fate }),
         exit_code: 0,
     })
+}
+
+/// Refuses at once what a dispatcher would refuse later: where several workers can write, nobody knows whose it is.
+async fn alone(plane: &Plane, workspace: &Path, letter: &Letter) -> Result<()> {
+    let Some(ledger) = plane.ledger_to_read().await? else { return Ok(()) };
+    let workers = shared::workers(ledger, &plane.environment.host).await?;
+    let writers = shared::writers(&shared::real(workspace), &workers);
+    if writers.len() < 2 {
+        return Ok(());
+    }
+    let tool = letter.verb().replace('-', "_");
+    Err(Error::refused(format!(
+        "{} can all write into this outbox, so no letter counts",
+        shared::names(&writers)
+    ))
+    .hint(format!("call the MCP tool `{tool}` of the server `conveyor`, or work in a folder of your own")))
 }
 
 /// The working directory that a dispatcher looks into: the session's, as far as it can be known from here.

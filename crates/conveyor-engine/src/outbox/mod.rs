@@ -7,10 +7,12 @@
 //! |---|---|
 //! | `folder.rs` | the folder on disk, which its owner may have filled with anything |
 //! | `leave.rs` | writing a letter, from inside a sandbox |
+//! | `shared.rs` | whose letters lie in a folder |
 //! | `take.rs` | carrying letters out, exactly once |
 
 mod folder;
 mod leave;
+mod shared;
 mod take;
 
 use conveyor_model::Error;

@@ -21,10 +21,8 @@ use conveyor_store::criteria;
 use conveyor_store::criteria::CriterionSource;
 use conveyor_store::criteria::CriterionStatus;
 use conveyor_store::letters;
-use conveyor_store::sessions;
 use conveyor_store::sessions::Role;
 use conveyor_store::sessions::Session;
-use conveyor_store::sessions::SessionState;
 use conveyor_store::tasks;
 use conveyor_store::tasks::Task;
 use serde_json::json;
@@ -34,6 +32,7 @@ use super::Proposal;
 use super::folder::Folder;
 use super::folder::Found;
 use super::folder::Identity;
+use super::shared;
 use crate::Plane;
 use crate::acknowledge;
 use crate::receipt;
@@ -48,15 +47,17 @@ use crate::verbs::report;
 /// Errors: those of the ledger. Trouble with one outbox is noted and stops nothing.
 pub(crate) async fn all(plane: &Plane) -> Result<(usize, bool)> {
     let mut taken = (0, false);
-    let mut folders: BTreeMap<String, Vec<Session>> = BTreeMap::new();
-    for worker in workers(plane).await? {
-        folders.entry(worker.cwd.clone()).or_default().push(worker);
+    let workers = shared::workers(plane.ledger().await?, &plane.environment.host).await?;
+    let mut folders: BTreeMap<&Path, &Session> = BTreeMap::new();
+    for worker in &workers {
+        folders.entry(&worker.folder).or_insert(&worker.session);
     }
-    for (cwd, workers) in folders {
-        match one(plane, &cwd, &workers).await {
+    for (folder, owner) in folders {
+        let writers = shared::writers(folder, &workers);
+        match one(plane, folder, owner, &writers).await {
             Ok((count, unfinished)) => taken = (taken.0 + count, taken.1 || unfinished),
             Err(error) if error.kind == ErrorKind::Environment => {
-                tracing::warn!(%cwd, %error, "an outbox cannot be read");
+                tracing::warn!(folder = %folder.display(), %error, "an outbox cannot be read");
             }
             Err(error) => return Err(error),
         }
@@ -66,39 +67,32 @@ pub(crate) async fn all(plane: &Plane) -> Result<(usize, bool)> {
 
 /// The folders in which a new name may be a letter, or the beginning of an outbox.
 pub(crate) async fn folders(plane: &Plane) -> Result<BTreeSet<PathBuf>> {
-    let nearest = |cwd: String| {
-        let cwd = PathBuf::from(cwd);
+    let nearest = |cwd: PathBuf| {
         let inner = [cwd.join(".conveyor/outbox"), cwd.join(".conveyor")];
         inner.into_iter().find(|folder| is_folder(folder)).unwrap_or(cwd)
     };
-    Ok(workers(plane).await?.into_iter().map(|worker| nearest(worker.cwd)).collect())
+    let workers = shared::workers(plane.ledger().await?, &plane.environment.host).await?;
+    Ok(workers.into_iter().map(|worker| nearest(worker.folder)).collect())
 }
 
 fn is_folder(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|meta| meta.is_dir())
 }
 
-async fn workers(plane: &Plane) -> Result<Vec<Session>> {
-    let wanted = sessions::Wanted {
-        role: Some(Role::Worker),
-        state: Some(SessionState::Active),
-        host: Some(plane.environment.host.clone()),
-        ..sessions::Wanted::default()
-    };
-    sessions::list(&mut *plane.ledger().await?.read().await?, &wanted, limits::FOLLOWED_SESSIONS).await
-}
-
-/// The letters of the workers of one folder, in the order of their names.
-async fn one(plane: &Plane, cwd: &str, workers: &[Session]) -> Result<(usize, bool)> {
+/// The letters in the folder of `owner`, in the order of their names.
+async fn one(plane: &Plane, folder: &Path, owner: &Session, writers: &[&Session]) -> Result<(usize, bool)> {
     let failed = |error: std::io::Error| Error::environment(error.to_string());
-    let Some(folder) = Folder::open(Path::new(cwd)).map_err(failed)? else { return Ok((0, false)) };
+    let Some(folder) = Folder::open(folder).map_err(failed)? else { return Ok((0, false)) };
+    if writers.len() == 1 {
+        shared::calm(plane, owner).await?;
+    }
     let (mut taken, mut unfinished) = (0, false);
     for name in folder.names().map_err(failed)? {
         let (identity, letter) = match folder.look(&name).map_err(failed)? {
             Found::Gone => continue,
             Found::Other(identity, why) => (identity, Err(why.to_owned())),
             Found::File(identity, bytes) => match read(&bytes) {
-                Ok((from, letter)) => match writer(workers, from.as_ref()) {
+                Ok((from, letter)) => match shared::writer(writers, from.as_ref()) {
                     Ok(worker) => (identity, Ok((worker, letter, bytes))),
                     Err(why) => (identity, Err(why)),
                 },
@@ -111,7 +105,7 @@ async fn one(plane: &Plane, cwd: &str, workers: &[Session]) -> Result<(usize, bo
         };
         let refused = match letter {
             Ok((worker, letter, bytes)) => take(plane, worker, &name, identity, (letter, &bytes)).await?,
-            Err(why) => Some(refuse(plane, &workers[0], &name, identity, why).await?),
+            Err(why) => Some(refuse(plane, owner, writers, (&name, identity), why).await?),
         };
         let gone = match refused {
             None => folder.remove(&name, identity),
@@ -143,19 +137,6 @@ fn read(bytes: &[u8]) -> Result<(Option<Name>, Letter), Unread> {
     let letter: Letter = serde_json::from_value(value).map_err(|error| Unread::Wrong(error.to_string()))?;
     letter.check().map_err(|error| Unread::Wrong(error.message))?;
     Ok((from, letter))
-}
-
-/// Whose letter it is: of several workers in one folder the one that it names. They could write each other's letters, as
-/// they could write each other's files.
-fn writer<'a>(workers: &'a [Session], from: Option<&Name>) -> Result<&'a Session, String> {
-    match (workers, from) {
-        (_, Some(from)) => workers
-            .iter()
-            .find(|worker| worker.name == *from)
-            .ok_or_else(|| format!("no worker `{from}` works in this folder")),
-        ([worker], None) => Ok(worker),
-        (_, None) => Err("several workers share this folder; say `from`".to_owned()),
-    }
 }
 
 /// Whether a file was written a moment ago. One from the future was not.
@@ -195,7 +176,7 @@ async fn take(
         Err(error) if is_the_letters_fault(error.kind) => {
             // Nothing of it may stay.
             tx.roll_back().await;
-            refuse_as(plane, worker, name, id, error.message).await.map(Some)
+            refuse_as(plane, worker, &[], name, id, error.message).await.map(Some)
         }
         Err(error) => Err(error),
     }
@@ -217,18 +198,26 @@ const fn is_the_letters_fault(kind: ErrorKind) -> bool {
     }
 }
 
+/// Refuses what nobody is known to have written.
 async fn refuse(
     plane: &Plane,
-    worker: &Session,
-    name: &OsStr,
-    identity: Identity,
+    owner: &Session,
+    writers: &[&Session],
+    (name, identity): (&OsStr, Identity),
     why: String,
 ) -> Result<String> {
-    refuse_as(plane, worker, name, id(worker, name, identity, b""), why).await
+    refuse_as(plane, owner, writers, name, id(owner, name, identity, b""), why).await
 }
 
-/// Notes that a letter was refused, once. Returns the reason.
-async fn refuse_as(plane: &Plane, worker: &Session, name: &OsStr, id: String, why: String) -> Result<String> {
+/// Notes that a letter was refused, once, and wants attention where several can write. Returns the reason.
+async fn refuse_as(
+    plane: &Plane,
+    worker: &Session,
+    writers: &[&Session],
+    name: &OsStr,
+    id: String,
+    why: String,
+) -> Result<String> {
     let mut tx = plane.ledger().await?.write(&Actor::Worker(worker.id.clone())).await?;
     if let Some(known) = letters::get(&mut tx, &id).await? {
         return Ok(known.refused.unwrap_or(why));
@@ -237,6 +226,9 @@ async fn refuse_as(plane: &Plane, worker: &Session, name: &OsStr, id: String, wh
     let sentence = format!("A letter of {} was refused: {why}.", worker.name);
     let audit = AuditRow::new("outbox_refused", sentence);
     note(&mut tx, worker, name, id, None, Some(why.clone()), audit).await?;
+    if writers.len() > 1 {
+        shared::alarm(&mut tx, worker, writers).await?;
+    }
     tx.commit().await?;
     Ok(why)
 }

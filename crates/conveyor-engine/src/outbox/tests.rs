@@ -19,10 +19,14 @@ use crate::Caller;
 use crate::Plane;
 use crate::testing;
 use crate::testing::World;
+use crate::verbs::attention::Attention;
+use crate::verbs::criteria::Criteria;
 use crate::verbs::dispatch::Dispatch;
 use crate::verbs::handoff::Handoff;
+use crate::verbs::inbox_ack::InboxAck;
 use crate::verbs::report::ReportToManager;
 use crate::verbs::worker_ack::WorkerAck;
+use crate::verbs::worker_inbox::WorkerInbox;
 
 /// A world whose worker has an outbox in the world's folder.
 async fn world() -> (World, Session, PathBuf) {
@@ -218,22 +222,102 @@ async fn a_proposed_criterion_is_proposed_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_letter_of_one_of_two_workers_in_a_folder_says_whose_it_is() {
+async fn no_letter_counts_that_two_workers_can_have_written_and_a_person_is_told() {
     let (world, worker, outbox) = world().await;
-    world.session("w2", Role::Worker).await;
-    put(&outbox, "a.json", &report("whose?"));
-    let mut signed = report("mine");
+    let other = world.session("w2", Role::Worker).await;
+    let mut signed = report("forged");
     signed["from"] = json!("w");
-    put(&outbox, "b.json", &signed);
-    signed["from"] = json!("w3");
-    put(&outbox, "c.json", &signed);
+    put(&outbox, "a.json", &signed);
+    put(&outbox, "b.json", &report("whose?"));
     all(&world.plane).await.unwrap();
-    assert!(reason(&outbox, "a.json").contains("several workers"));
-    assert!(reason(&outbox, "c.json").contains("no worker `w3`"));
+    for name in ["a.json", "b.json"] {
+        assert!(reason(&outbox, name).contains("`w` and `w2` can all write here"), "{name}");
+    }
+    let wanting = async || world.json::<Attention>(json!({})).await["attention"].clone();
+    let told = wanting().await;
+    assert_eq!((told.as_array().unwrap().len(), &told[0]["kind"]), (1, &json!("outbox_shared")), "{told:#}");
+    let refused =
+        testing::run::<ReportToManager>(&sandboxed(&world), report("mine")["request"].clone()).await;
+    assert!(refused.unwrap_err().hint.unwrap().contains("MCP tool `report`"));
+
+    let mut tx = world.tx().await;
+    conveyor_store::sessions::mark_gone(&mut tx, &other.id, testing::told()).await.unwrap();
+    tx.commit().await.unwrap();
+    put(&outbox, "c.json", &report("mine"));
+    signed["from"] = json!("w2");
+    put(&outbox, "d.json", &signed);
+    all(&world.plane).await.unwrap();
+    assert!(reason(&outbox, "d.json").contains("no worker `w2`"));
     let mut reader = world.plane.ledger().await.unwrap().read().await.unwrap();
     let task = conveyor_store::tasks::by_name(&mut reader, &"t".parse().unwrap()).await.unwrap().unwrap();
     let handoff = handoffs::latest(&mut reader, &task.id).await.unwrap().unwrap();
     assert_eq!((handoff.summary.as_str(), handoff.worker_session_id), ("mine", Some(worker.id)));
+    drop(reader);
+    assert_eq!(handed_over(&world, &task.id).await, ["mine"]);
+    assert_eq!(wanting().await, json!([]));
+}
+
+#[tokio::test]
+async fn who_works_above_a_folder_can_write_its_letters_and_who_works_below_cannot() {
+    let (world, worker, _) = world().await;
+    let inner = Path::new(&worker.cwd).join("inner");
+    std::fs::create_dir(&inner).unwrap();
+    let link = Path::new(&worker.cwd).join("link");
+    std::os::unix::fs::symlink(&inner, &link).unwrap();
+    let mut below = world.session("w2", Role::Worker).await;
+    below.cwd = link.display().to_string();
+    let mut tx = world.tx().await;
+    conveyor_store::sessions::update(&mut tx, &below, testing::told()).await.unwrap();
+    tx.commit().await.unwrap();
+    let workers =
+        shared::workers(world.plane.ledger().await.unwrap(), &world.plane.environment.host).await.unwrap();
+    let writers = |folder: &Path| shared::names(&shared::writers(&shared::real(folder), &workers));
+    assert_eq!(writers(Path::new(&worker.cwd)), "`w`");
+    assert_eq!(writers(&inner), "`w` and `w2`");
+    assert_eq!(writers(&link), "`w` and `w2`");
+    assert_eq!(writers(&Path::new(&worker.cwd).with_extension("longer")), "");
+}
+
+#[tokio::test]
+async fn a_sandboxed_shell_proposes_a_criterion_and_acknowledges_a_message() {
+    let world = World::new();
+    let (task, ..) = world.bound().await;
+    let nudge = json!({ "task": "t", "message": "go" });
+    world.json::<crate::verbs::enqueue_nudge_worker::EnqueueNudgeWorker>(nudge).await;
+    world.json::<Dispatch>(json!({ "once": true })).await;
+    let inbox = world.json::<WorkerInbox>(json!({ "task": "t" })).await;
+    let number = inbox["items"][0]["id"].as_i64().unwrap_or_else(|| panic!("{inbox:#}"));
+    let shell = sandboxed(&world);
+    let proposal = json!({
+        "task": "t", "add": true, "criterion": "it is fast", "source": "worker_proposed", "rationale": "users wait",
+    });
+    let received = json!({ "task": "t", "notification_id": number, "role": "worker", "status": "received" });
+    for answer in [
+        testing::run::<Criteria>(&shell, proposal).await.unwrap(),
+        testing::run::<InboxAck>(&shell, received).await.unwrap(),
+    ] {
+        assert_eq!(answer.json["queued"], "outbox");
+    }
+    let judged = json!({ "task": "t", "add": true, "criterion": "c", "source": "user_requested" });
+    assert!(testing::run::<Criteria>(&shell, judged).await.is_err(), "a letter only proposes");
+    let as_manager =
+        json!({ "task": "t", "notification_id": number, "role": "manager", "status": "received" });
+    testing::run::<InboxAck>(&shell, as_manager).await.map_or_else(drop, |left| {
+        assert_eq!(left.json["queued"], "outbox", "a dispatcher refuses it");
+    });
+
+    world.json::<Dispatch>(json!({ "once": true })).await;
+    let mut reader = world.plane.ledger().await.unwrap().read().await.unwrap();
+    let proposed = criteria::list(&mut reader, &task.id, &[]).await.unwrap();
+    assert_eq!(proposed.len(), 1);
+    assert_eq!(
+        (proposed[0].status.as_str(), proposed[0].rationale.as_deref()),
+        ("proposed", Some("users wait"))
+    );
+    drop(reader);
+    let said = world.json::<InboxAck>(json!({ "task": "t", "notification_id": number })).await;
+    assert_eq!(said["acknowledgements"].as_array().unwrap().len(), 1, "{said:#}");
+    assert_eq!((&said["latest"]["role"], &said["latest"]["status"]), (&json!("worker"), &json!("received")));
 }
 
 #[tokio::test]
