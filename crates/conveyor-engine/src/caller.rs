@@ -12,6 +12,7 @@ use conveyor_store::Db;
 use conveyor_store::bindings;
 use conveyor_store::sessions::Role;
 use conveyor_store::sessions::Session;
+use conveyor_store::tasks;
 use conveyor_store::threads;
 use serde_json::json;
 
@@ -100,17 +101,17 @@ pub(crate) fn confined(verb: &str) -> Error {
 /// Notes that an agent was refused something. A person's refusals are closed gates, which their verbs note themselves.
 ///
 /// No ledger is made for it; and that it cannot be noted does not change what the caller is told.
-pub(crate) async fn tell_refusal(plane: &Plane, verb: &str, error: &Error) {
+pub(crate) async fn tell_refusal(plane: &Plane, verb: &str, task: Option<&str>, error: &Error) {
     let is_agent = matches!(plane.caller, Caller::Shell { sandboxed: false, .. } | Caller::Tool { .. });
     if !is_agent || error.kind != ErrorKind::Refused {
         return;
     }
-    if let Err(second) = note_refusal(plane, verb, error).await {
+    if let Err(second) = note_refusal(plane, verb, task, error).await {
         tracing::warn!(%second, "a refusal could not be noted");
     }
 }
 
-async fn note_refusal(plane: &Plane, verb: &str, error: &Error) -> Result<()> {
+async fn note_refusal(plane: &Plane, verb: &str, task: Option<&str>, error: &Error) -> Result<()> {
     if plane.ledger_to_read().await?.is_none() {
         return Ok(());
     }
@@ -126,6 +127,11 @@ async fn note_refusal(plane: &Plane, verb: &str, error: &Error) -> Result<()> {
         audit = audit.session(&session.id);
     }
     let mut tx = plane.ledger().await?.write(&plane.actor().await?).await?;
+    if let Some(task) = task
+        && let Some(task) = tasks::by_id_or_name(&mut tx, task).await?
+    {
+        audit = audit.task(&task.id);
+    }
     tx.audit(audit).await?;
     tx.commit().await
 }
@@ -137,7 +143,7 @@ async fn note_refusal(plane: &Plane, verb: &str, error: &Error) -> Result<()> {
 pub async fn admit(plane: &Plane, verb: &Entry) -> Result<()> {
     let admitted = may_call(plane, verb).await;
     if let Err(error) = &admitted {
-        tell_refusal(plane, verb.name, error).await;
+        tell_refusal(plane, verb.name, None, error).await;
     }
     admitted
 }

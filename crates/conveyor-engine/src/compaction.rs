@@ -36,6 +36,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::Caller;
 use crate::Plane;
 use crate::caller;
 use crate::deliver;
@@ -225,8 +226,14 @@ pub(crate) async fn request(plane: &Plane, asked: &Asked<'_>) -> Result<CompactR
     let now = tx.now();
     let mut found = found(&mut tx, now, &scene, asked).await?;
     if let Some(error) = refusal(plane, &scene, asked, &found) {
-        tx.audit(refused(&scene, asked, &found)).await?;
-        tx.commit().await?;
+        match &plane.caller {
+            // What an agent was refused is noted for all verbs in one place.
+            Caller::Shell { .. } | Caller::Tool { .. } => tx.roll_back().await,
+            Caller::Person => {
+                tx.audit(refused(&scene, asked, &found)).await?;
+                tx.commit().await?;
+            }
+        }
         return Err(error);
     }
     if let RestsOn::New { reason, cycle } = asked.rests_on {
@@ -234,7 +241,7 @@ pub(crate) async fn request(plane: &Plane, asked: &Asked<'_>) -> Result<CompactR
     }
     let new = wanted(plane, &scene, asked, &found);
     let text = new.body.clone();
-    let sentence = format!("{} for {} was accepted ({}).", text_of(asked), scene.worker.name, new.id);
+    let sentence = format!("{} for {} was accepted ({}).", text_of(&scene, asked), scene.worker.name, new.id);
     let audit = AuditRow::new("worker_compact_requested", sentence)
         .payload(json!({ "decision_id": found.decision.decision_id, "handoff_id": found.handoff }));
     let accepted = deliveries::insert(&mut tx, new, audit).await?.delivery;
@@ -367,7 +374,7 @@ fn refusal(plane: &Plane, scene: &Scene, asked: &Asked<'_>, found: &Found) -> Op
             "wait for the end of its turn, or add --force: then it is queued behind the turn".to_owned()
         }
     };
-    let what = text_of(asked);
+    let what = text_of(scene, asked);
     Some(
         Error::refused(format!(
             "{what} for `{}` is not sent: {} ({})",
@@ -379,13 +386,13 @@ fn refusal(plane: &Plane, scene: &Scene, asked: &Asked<'_>, found: &Found) -> Op
     )
 }
 
-fn text_of(asked: &Asked<'_>) -> &'static str {
-    if asked.prompt_only { "the prompt" } else { asked.command.as_str() }
+fn text_of(scene: &Scene, asked: &Asked<'_>) -> &'static str {
+    if types_command(&scene.worker, asked) { asked.command.as_str() } else { "the prompt" }
 }
 
 /// The audit row of a refusal.
 fn refused(scene: &Scene, asked: &Asked<'_>, found: &Found) -> AuditRow {
-    let sentence = format!("{} for {} was refused.", text_of(asked), scene.worker.name);
+    let sentence = format!("{} for {} was refused.", text_of(scene, asked), scene.worker.name);
     AuditRow::new("worker_compact_request_failed", sentence)
         .task(&scene.task.id)
         .session(&scene.worker.id)
@@ -458,7 +465,7 @@ fn report(
         task: scene.task.name.clone(),
         worker_session: scene.worker.name.clone(),
         command_id: id,
-        slash_command: (!asked.prompt_only).then_some(asked.command),
+        slash_command: types_command(&scene.worker, asked).then_some(asked.command),
         send_text: text.clone(),
         message: asked.message.map(str::to_owned),
         confirmed,
@@ -485,3 +492,6 @@ fn report(
         next,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -244,6 +244,11 @@ fn as_value<T: Serialize>(value: &T) -> Result<Value> {
         .map_err(|error| Error::new(conveyor_model::ErrorKind::Environment, error.to_string()))
 }
 
+/// The task that a request names, for the audit row of its refusal.
+fn named_task<T: Serialize>(request: &T) -> Result<Option<String>> {
+    Ok(as_value(request)?["task"].as_str().map(ToOwned::to_owned))
+}
+
 fn answer<V: Verb>(plane: &Plane, request: Result<V::Request>) -> Answering<'_> {
     Box::pin(async move {
         let request = request?;
@@ -254,10 +259,11 @@ fn answer<V: Verb>(plane: &Plane, request: Result<V::Request>) -> Answering<'_> 
                 None => Err(caller::confined(V::NAME)),
             };
         }
+        let task = named_task(&request)?;
         let report = match V::run(plane, request).await {
             Ok(report) => report,
             Err(error) => {
-                caller::tell_refusal(plane, V::NAME, &error).await;
+                caller::tell_refusal(plane, V::NAME, task.as_deref(), &error).await;
                 return Err(error);
             }
         };

@@ -35,6 +35,7 @@ use serde_json::json;
 
 pub use self::report::FinishTaskReport;
 
+use super::stop_task::StopTask;
 use super::transcript_capture::CaptureView;
 use super::transcript_capture::lines;
 use super::transcript_capture::mode;
@@ -136,6 +137,13 @@ pub struct FinishTaskRequest {
     pub dry_run: bool,
 }
 
+impl FinishTaskRequest {
+    /// The verb that was called.
+    fn verb(&self) -> &'static str {
+        if self.outcome == Outcome::Stopped { StopTask::NAME } else { FinishTask::NAME }
+    }
+}
+
 /// How a task ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -228,7 +236,7 @@ pub(super) async fn end(plane: &Plane, request: FinishTaskRequest) -> Result<Fin
         return Ok(FinishTaskReport::dry(plane, request, pair, audits, follow_up));
     }
     if let Some(refusal) = audits.refusal() {
-        return Err(refused(tx, &pair.task, refusal).await?);
+        return Err(judge::refuse(plane, tx, request.verb(), &pair.task.id, refusal).await);
     }
     let captures = keep(&mut tx, &pair, gathered).await?;
     let finished = finish(plane, &mut tx, &request, &pair, follow_up).await?;
@@ -243,7 +251,7 @@ async fn prepare(plane: &Plane, request: &FinishTaskRequest) -> Result<Vec<check
     let mut tx = plane.ledger().await?.write(&plane.actor().await?).await?;
     let pair = Pair::of(&mut tx, &request.task).await?;
     if let Err(refusal) = may_finish(plane, &mut tx, &pair).await {
-        return Err(judge::refuse(plane, tx, "finish-task", &pair.task.id, refusal).await);
+        return Err(judge::refuse(plane, tx, request.verb(), &pair.task.id, refusal).await);
     }
     let follow_up = is_follow_up(request, &pair.task)?;
     stoppable(&mut tx, request, &pair).await?;
@@ -361,14 +369,6 @@ async fn stoppable(db: &mut Db, request: &FinishTaskRequest, pair: &Pair) -> Res
         }
     }
     Ok(())
-}
-
-/// Notes that a gate was closed, and says so.
-async fn refused(mut tx: Tx, task: &Task, refusal: Error) -> Result<Error> {
-    let sentence = format!("The task {} was not finished: {refusal}.", task.name);
-    tx.audit(AuditRow::new("finish_task_refused", sentence).task(&task.id)).await?;
-    tx.commit().await?;
-    Ok(refusal)
 }
 
 /// What the commit has done.

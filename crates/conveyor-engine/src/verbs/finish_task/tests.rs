@@ -1,4 +1,5 @@
 use conveyor_model::ErrorKind;
+use conveyor_store::audit;
 use conveyor_store::configs::ManagerConfig;
 use conveyor_store::criteria;
 use conveyor_store::testing::plans;
@@ -64,6 +65,22 @@ async fn every_closed_gate_is_reported_at_once_with_the_command_that_opens_it() 
     let dry = dry.await.unwrap();
     assert_eq!((dry.exit_code, dry.json["closed_gates"].as_array().unwrap().len()), (1, 6));
     assert_eq!((&dry.json["state"], &dry.json["dry_run"]), (&json!("managed"), &json!(true)));
+}
+
+#[tokio::test]
+async fn a_refusal_leaves_one_row_and_that_row_names_the_task() {
+    let world = World::new();
+    let (task, ..) = world.bound().await;
+    for plane in [world.agent("m"), world.seen_by(crate::Caller::Person)] {
+        let before = world.told().await.len();
+        let refusal = run::<FinishTask>(&plane, all_gates()).await.unwrap_err();
+        assert_eq!(refusal.kind, ErrorKind::Refused);
+        assert_eq!(world.told().await.len(), before + 1, "{:?}", plane.caller);
+        let mut reader = world.plane.ledger().await.unwrap().read().await.unwrap();
+        let newest = audit::Wanted { newest_first: true, ..audit::Wanted::default() };
+        let row = audit::list(&mut reader, &newest, 1).await.unwrap().remove(0);
+        assert_eq!((row.kind.as_str(), row.task_id.as_ref()), ("call_refused", Some(&task.id)));
+    }
 }
 
 #[tokio::test]
