@@ -64,7 +64,7 @@ pub(super) struct Attempt<'a> {
     unchanged: u32,
     presses: u32,
     /// A predecessor began the effect.
-    inherited: bool,
+    pub(super) inherited: bool,
     _lock: PaneLock,
 }
 

@@ -27,6 +27,8 @@ use super::look::Buffers;
 use super::look::Pane;
 use crate::growth;
 use crate::ingest;
+use crate::mutant;
+use crate::mutant::Mutant;
 
 /// What the composer holds, seen from a command.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -51,6 +53,11 @@ impl Attempt<'_> {
             return Ok(None);
         }
         let buffer = look::withdraw(&*self.plane.mux, &self.pin, &self.delivery).await?;
+        let typed = std::mem::take(&mut self.inherited) && buffer != Buffer::Withdrawn;
+        if typed && mutant::is_on(Mutant::SubmitTwice) {
+            self.paste_command(command).await?;
+            self.plane.mux.press(&self.pin, Key::Tab).await?;
+        }
         match (self.delivery.state, buffer) {
             (Stage::Submitted, _) => self.effect(command).await,
             (Stage::EffectStarted, Buffer::Withdrawn) => {
@@ -90,6 +97,13 @@ impl Attempt<'_> {
                 self.refuse(Stage::Failed, error).await
             }
         }
+    }
+
+    /// What a test wants the fault loop to find: it is typed without a look at what was typed before.
+    async fn paste_command(&mut self, command: SlashCommand) -> Result<Acted> {
+        let name = Buffers::of(&self.delivery.token, self.delivery.epoch)?.label;
+        self.plane.mux.load_buffer(&self.pin, &name, command.typed().as_bytes()).await?;
+        self.plane.mux.paste(&self.pin, std::slice::from_ref(&name)).await
     }
 
     /// From here on the agent may have seen it. False when the epoch is not ours any more.

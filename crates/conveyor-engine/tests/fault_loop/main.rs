@@ -7,6 +7,7 @@
 
 mod dispatching;
 mod mutants;
+mod slashes;
 mod slow;
 mod stalled;
 
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
@@ -50,6 +52,7 @@ use conveyor_store::OpenGate;
 use conveyor_store::audit;
 use conveyor_store::deliveries;
 use conveyor_store::deliveries::Delivery;
+use conveyor_store::deliveries::NewDelivery;
 use conveyor_store::sessions;
 use conveyor_store::sessions::OwnerKind;
 use conveyor_store::sessions::Role;
@@ -110,23 +113,47 @@ pub(crate) struct Run {
     pane: u32,
     began: u64,
     acted: AtomicBool,
+    /// The threads that the agent had at any step.
+    threads: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Run {
     pub(crate) async fn new(engine: Engine, scene: Scene) -> Result<Self> {
+        let run = Self::empty(engine, scene, Config::default()).await?;
+        // A database of PostgreSQL's takes a while to be made: there one message has to do.
+        let texts = if engine == Engine::Postgres { &TEXTS[..1] } else { &TEXTS[..] };
+        for text in texts {
+            run.enqueue(|plane, session| message::new(plane, Kind::SessionNudge, session, text)).await?;
+        }
+        run.world.hands(|hands| run.before(hands));
+        Ok(run)
+    }
+
+    /// One in which nothing waits to be delivered.
+    async fn empty(engine: Engine, scene: Scene, config: Config) -> Result<Self> {
         let world = World::new(11);
-        let pane = world.hands(|hands| hands.open("codex-foo", Config::default()));
+        let pane = world.hands(|hands| hands.open("codex-foo", config));
         let place = Place::new(engine).await?;
         let state = tempfile::tempdir().unwrap();
         let plane = plane(&world, &place, state.path(), Arc::new(OpenGate), Arc::new(world.mux()))?;
         let session = register(&plane, &world, pane, "foo", Role::Worker).await?;
-        // A database of PostgreSQL's takes a while to be made: there one message has to do.
-        let texts = if engine == Engine::Postgres { &TEXTS[..1] } else { &TEXTS[..] };
-        enqueue(&plane, &session, texts).await?;
         let began = world.now();
-        let run = Self { world, place, state, scene, session, pane, began, acted: AtomicBool::new(false) };
-        run.world.hands(|hands| run.before(hands));
-        Ok(run)
+        let (acted, threads) = (AtomicBool::new(false), Arc::default());
+        Ok(Self { world, place, state, scene, session, pane, began, acted, threads })
+    }
+
+    /// A plane that nothing kills.
+    fn plane(&self) -> Plane {
+        let mux = Arc::new(self.world.mux());
+        plane(&self.world, &self.place, self.state.path(), Arc::new(OpenGate), mux).unwrap()
+    }
+
+    async fn enqueue(&self, new: impl FnOnce(&Plane, &Session) -> NewDelivery) -> Result<()> {
+        let plane = self.plane();
+        let mut tx = plane.ledger().await?.write(&Actor::Operator).await?;
+        let new = new(&plane, &self.session);
+        deliveries::insert(&mut tx, new, AuditRow::new("delivery_accepted", "A test.")).await?;
+        tx.commit().await
     }
 
     /// How the scene begins.
@@ -161,11 +188,12 @@ impl Run {
 
     /// Puts the scene's events and the process's death before the terminal's steps.
     pub(crate) fn plan(&self, death: Death) {
-        let (scene, pane) = (self.scene, self.pane);
+        let (scene, pane, threads) = (self.scene, self.pane, Arc::clone(&self.threads));
         let mut happened = false;
         let mut steps = 0;
         self.world.plan(move |hands, moment| {
             steps += 1;
+            threads.lock().unwrap().extend(hands.agent(pane).map(|agent| agent.thread().to_owned()));
             if !happened && moment.what == What::Press(Key::Tab) {
                 happened = true;
                 match scene {
@@ -225,14 +253,7 @@ impl Run {
 
     /// Checks the promises, and returns the rows of the recovery table that were reached.
     pub(crate) async fn check(&self, death: Death) -> BTreeSet<String> {
-        let plane = plane(
-            &self.world,
-            &self.place,
-            self.state.path(),
-            Arc::new(OpenGate),
-            Arc::new(self.world.mux()),
-        )
-        .unwrap();
+        let plane = self.plane();
         let ledger = plane.ledger().await.unwrap();
         let mut db = ledger.read().await.unwrap();
         let wanted =
@@ -271,6 +292,14 @@ impl Run {
 
 /// The user texts that the agent in a pane recorded.
 pub(crate) fn recorded(world: &World, pane: u32) -> Vec<String> {
+    lines(world, pane)
+        .iter()
+        .filter_map(|line| conveyor_agents::parse(line, 0).ok()?.delivered_text().map(ToOwned::to_owned))
+        .collect()
+}
+
+/// The lines of the rollout of the agent in a pane.
+fn lines(world: &World, pane: u32) -> Vec<Vec<u8>> {
     let Some(path) = world.hands(|hands| {
         let home = hands.home().to_owned();
         hands.agent(pane).map(|agent| home.join(agent.rollout_path()))
@@ -280,10 +309,7 @@ pub(crate) fn recorded(world: &World, pane: u32) -> Vec<String> {
     let Ok(file) = world.log().open(&path) else { return Vec::new() };
     let mut bytes = vec![0; usize::try_from(file.stat().unwrap().len).unwrap()];
     let read = file.read_at(0, &mut bytes).unwrap();
-    let lines = bytes[..read].split(|&byte| byte == b'\n');
-    lines
-        .filter_map(|line| conveyor_agents::parse(line, 0).ok()?.delivered_text().map(ToOwned::to_owned))
-        .collect()
+    bytes[..read].split(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect()
 }
 
 pub(crate) fn stages(all: &[Delivery]) -> String {
@@ -340,15 +366,6 @@ pub(crate) async fn register(
         .await?;
     tx.commit().await?;
     Ok(session)
-}
-
-async fn enqueue(plane: &Plane, session: &Session, texts: &[&str]) -> Result<()> {
-    let mut tx = plane.ledger().await?.write(&Actor::Operator).await?;
-    for text in texts {
-        let new = message::new(plane, Kind::SessionNudge, session, text);
-        deliveries::insert(&mut tx, new, AuditRow::new("delivery_accepted", "A test.")).await?;
-    }
-    tx.commit().await
 }
 
 /// For how long a lease lasts.

@@ -5,10 +5,12 @@ use std::panic::catch_unwind;
 
 use conveyor_engine::mutant;
 use conveyor_engine::mutant::Mutant;
+use conveyor_model::compaction::SlashCommand;
 use conveyor_store::Engine;
 
 use crate::Scene;
 use crate::fault_loop;
+use crate::slashes;
 use crate::stalled::stalls;
 
 /// What the loop says when a fault is switched on for its thread.
@@ -28,6 +30,14 @@ fn the_loop_finds_a_successor_that_submits_twice() {
         fault_loop(Engine::Sqlite, Scene::Busy).await;
     });
     assert!(told.contains("was delivered 2 times"), "{told}");
+}
+
+#[test]
+fn the_loop_finds_a_successor_that_types_a_command_twice() {
+    let told = failure(Mutant::SubmitTwice, async {
+        slashes::fault_loop(Engine::Sqlite, Scene::Busy, SlashCommand::Compact).await;
+    });
+    assert!(told.contains("it was done twice"), "{told}");
 }
 
 #[test]
