@@ -1,5 +1,6 @@
 //! Who calls a verb, and what that lets it do.
 
+pub(crate) mod decide;
 pub(crate) mod judge;
 
 use std::io::IsTerminal as _;

@@ -34,6 +34,7 @@ use conveyor_store::threads::SessionThread;
 use conveyor_store::turns;
 
 use self::next::Seen;
+pub(crate) use self::next::is_about_an_end;
 use self::next::next;
 pub use self::report::AttentionRow;
 pub use self::report::CriteriaGlance;
@@ -80,7 +81,9 @@ impl Look<'_> {
             None => (None, None),
         };
         let unsettled = unsettled(db, task).await?;
-        let attention = attention::open(db, None, Some(&task.id), limits::LIST_ROWS).await?;
+        let open = attention::open(db, None, Some(&task.id), limits::LIST_ROWS).await?;
+        let (dismissed, attention): (Vec<_>, Vec<_>) =
+            open.into_iter().partition(|row| row.dismissed_at.is_some());
         let attention = with_sessions(db, attention, [worker.as_ref(), manager.as_ref()]).await?;
         let last_cycle = cycles::latest(db, &task.id).await?;
         let seen = Seen {
@@ -90,6 +93,7 @@ impl Look<'_> {
             criteria: criteria_of(db, &task.id).await?,
             unsettled: &unsettled,
             attention: &attention,
+            dismissed: &dismissed,
             last_cycle: last_cycle.as_ref(),
             viewer: self.viewer(binding.as_ref()),
             dispatcher: self.dispatcher,
@@ -236,7 +240,7 @@ async fn with_sessions(
     bound: [Option<&Session>; 2],
 ) -> Result<Vec<Attention>> {
     for session in bound.into_iter().flatten() {
-        let own = attention::open(db, Some(&session.id), None, limits::LIST_ROWS).await?;
+        let own = attention::shown(db, Some(&session.id), None, limits::LIST_ROWS).await?;
         rows.extend(own.into_iter().filter(|row| row.task_id.is_none()));
     }
     Ok(rows)

@@ -39,6 +39,8 @@ table! {
         since_at: Timestamp,
         /// When it was over.
         cleared_at: Option<Timestamp>,
+        /// When somebody put it aside: it is not shown any more, and the same cause does not raise it again.
+        dismissed_at: Option<Timestamp>,
     }
 }
 
@@ -69,11 +71,16 @@ impl NewAttention {
 }
 
 /// Raises attention, or returns the open row of that kind and subject. The flag says whether it is new.
+///
+/// A row that was dismissed stands for its cause as long as that goes on; another message is another cause.
 pub async fn raise(tx: &mut Tx, new: NewAttention, audit: AuditRow) -> Result<(Attention, bool)> {
     let subject = new.subject();
     let rest = "WHERE subject = $1 AND kind = $2 AND cleared_at IS NULL";
-    if let Some(open) = tx.one(Attention::select(rest), args![&subject, &new.kind]).await? {
-        return Ok((open, false));
+    if let Some(open) = tx.one::<Attention>(Attention::select(rest), args![&subject, &new.kind]).await? {
+        if open.dismissed_at.is_none() || open.message == new.message {
+            return Ok((open, false));
+        }
+        tx.replace(&Attention { cleared_at: Some(tx.now()), ..open }).await?;
     }
     let raised = Attention {
         id: tx.next_number(Counter::Attention).await?,
@@ -86,6 +93,7 @@ pub async fn raise(tx: &mut Tx, new: NewAttention, audit: AuditRow) -> Result<(A
         evidence_json: new.evidence,
         since_at: tx.now(),
         cleared_at: None,
+        dismissed_at: None,
     };
     tx.insert(&raised).await?;
     tx.audit(audit.or_session(raised.session_id.as_ref()).or_task(raised.task_id.as_ref())).await?;
@@ -103,15 +111,58 @@ pub async fn clear(tx: &mut Tx, subject: &str, kind: &str, audit: AuditRow) -> R
     Ok(cleared)
 }
 
-/// What is open, oldest first; of one session or task when given.
+/// Puts an open row aside. `None` where none with this number is open.
+pub async fn dismiss(tx: &mut Tx, id: i64, audit: AuditRow) -> Result<Option<Attention>> {
+    let Some(open) = get(tx, id).await?.filter(|row| row.cleared_at.is_none()) else { return Ok(None) };
+    if open.dismissed_at.is_some() {
+        return Ok(Some(open));
+    }
+    let dismissed = Attention { dismissed_at: Some(tx.now()), ..open };
+    tx.replace(&dismissed).await?;
+    let audit = audit.or_session(dismissed.session_id.as_ref()).or_task(dismissed.task_id.as_ref());
+    tx.audit(match &dismissed.delivery_id {
+        Some(delivery) => audit.or_delivery(delivery),
+        None => audit,
+    })
+    .await?;
+    Ok(Some(dismissed))
+}
+
+/// A row by its number, also one that is over.
+pub async fn get(db: &mut Db, id: i64) -> Result<Option<Attention>> {
+    db.one(Attention::select("WHERE id = $1"), args![&id]).await
+}
+
+/// What is to be looked at, oldest first; of one session or task when given.
+pub async fn shown(
+    db: &mut Db,
+    session: Option<&SessionId>,
+    task: Option<&TaskId>,
+    limit: u32,
+) -> Result<Vec<Attention>> {
+    listed(db, session, task, true, limit).await
+}
+
+/// What goes on, whether it was dismissed or not: for whoever raises it and ends it.
 pub async fn open(
     db: &mut Db,
     session: Option<&SessionId>,
     task: Option<&TaskId>,
     limit: u32,
 ) -> Result<Vec<Attention>> {
+    listed(db, session, task, false, limit).await
+}
+
+async fn listed(
+    db: &mut Db,
+    session: Option<&SessionId>,
+    task: Option<&TaskId>,
+    only_shown: bool,
+    limit: u32,
+) -> Result<Vec<Attention>> {
     let (rest, args) = Filter::new()
         .must("cleared_at IS NULL")
+        .must_if(only_shown, "dismissed_at IS NULL")
         .given("session_id = ?", session)
         .given("task_id = ?", task)
         .limited("ORDER BY id", limit);

@@ -40,6 +40,12 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("../migrations/0002.sqlite.sql"),
         postgres: include_str!("../migrations/0002.postgres.sql"),
     },
+    Migration {
+        version: 3,
+        common: include_str!("../migrations/0003.sql"),
+        sqlite: include_str!("../migrations/0003.sqlite.sql"),
+        postgres: include_str!("../migrations/0003.postgres.sql"),
+    },
 ];
 
 /// The version that this program writes.
@@ -71,7 +77,7 @@ fn translate(common: &str, engine: Engine) -> String {
             if place > 0 {
                 translated.push(' ');
             }
-            let bare = word.trim_end_matches(',');
+            let bare = word.trim_end_matches([',', ';']);
             translated.push_str(match bare {
                 "IDENTITY" => identity,
                 "TEXT" => text,

@@ -30,6 +30,8 @@ fn table() -> Vec<(&'static str, Value, &'static str)> {
     let task = || json!({ "task": "t" });
     vec![
         ("attention", json!({}), "PMOWXU"),
+        // What became of deliveries may be dismissed by who decides on them; here nothing became of any.
+        ("attention", json!({ "dismiss": 1 }), "PMOWXU"),
         ("bind", json!({ "task": "free", "worker": "x", "manager": "m" }), "PM"),
         ("classify", json!({ "text": "› Ask" }), "PMOWXU"),
         ("commands", json!({}), "PMOWXU"),

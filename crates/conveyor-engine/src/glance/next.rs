@@ -27,6 +27,7 @@ pub(super) struct Seen<'a> {
     pub(super) criteria: CriteriaGlance,
     pub(super) unsettled: &'a [Delivery],
     pub(super) attention: &'a [Attention],
+    pub(super) dismissed: &'a [Attention],
     pub(super) last_cycle: Option<&'a Cycle>,
     pub(super) viewer: Viewer,
     pub(super) dispatcher: bool,
@@ -60,7 +61,7 @@ fn glance(seen: &Seen<'_>) -> Glance {
         worker_gone: gone(seen.worker.as_ref()),
         manager_gone: gone(seen.manager.as_ref()),
         attention: seen.attention.iter().any(|row| !is_about_an_end(row)),
-        doubtful: seen.unsettled.iter().any(|delivery| is_doubtful(delivery, seen.last_cycle)),
+        doubtful: seen.unsettled.iter().any(|delivery| is_doubtful(delivery, seen)),
         waiting: seen.unsettled.iter().any(|one| !one.state.is_settled() && one.inbox_at.is_none()),
         dispatcher: seen.dispatcher,
         worker_unread: unread(seen.worker.as_ref()),
@@ -73,14 +74,16 @@ fn glance(seen: &Seen<'_>) -> Glance {
 }
 
 /// Attention to a delivery that ended without success: those are counted as doubtful deliveries.
-fn is_about_an_end(row: &Attention) -> bool {
+pub(crate) fn is_about_an_end(row: &Attention) -> bool {
     matches!(row.kind.as_str(), "delivery_unproved" | "delivery_blocked" | "delivery_failed")
 }
 
-/// Whether a delivery ended without success since the manager last looked: what it has seen, it has decided on.
-fn is_doubtful(delivery: &Delivery, last: Option<&Cycle>) -> bool {
+/// Whether a delivery ended without success since the manager last looked: what it has seen, it has decided on, and so
+/// has whoever dismissed it.
+fn is_doubtful(delivery: &Delivery, seen: &Seen<'_>) -> bool {
     let ended = matches!(delivery.state, Stage::Blocked | Stage::Failed | Stage::Unproved);
-    ended && last.is_none_or(|cycle| delivery.updated_at > cycle.started_at)
+    let dismissed = seen.dismissed.iter().any(|row| row.delivery_id.as_ref() == Some(&delivery.id));
+    ended && !dismissed && seen.last_cycle.is_none_or(|cycle| delivery.updated_at > cycle.started_at)
 }
 
 /// Whether the worker did something that no cycle has seen.

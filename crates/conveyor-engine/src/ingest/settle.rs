@@ -15,6 +15,7 @@ use conveyor_model::wire;
 use conveyor_store::AuditRow;
 use conveyor_store::Tx;
 use conveyor_store::deliveries;
+use conveyor_store::deliveries::AttemptState;
 use conveyor_store::deliveries::Change;
 use conveyor_store::deliveries::Delivery;
 use conveyor_store::sessions::Session;
@@ -94,6 +95,8 @@ async fn message(
         altered,
         ..Change::default()
     };
+    // Whoever held it to send it again finds it settled.
+    deliveries::finish_attempt(tx, &delivery.id, delivery.epoch, AttemptState::Succeeded, None, None).await?;
     let how = if altered { ", with another text than was sent" } else { "" };
     let sentence = format!("Thread {} recorded {}{how}.", thread.thread_id, delivery.id);
     let audit = AuditRow::new("delivery_recorded", sentence);
@@ -140,11 +143,15 @@ async fn slash(tx: &mut Tx, session: &Session, command: SlashCommand, why: &str)
     let wanted = deliveries::Wanted {
         target: Some(session.id.clone()),
         kinds: vec![Kind::Slash.as_str().to_owned()],
-        states: vec![Stage::EffectStarted, Stage::Submitted, Stage::Unproved],
+        states: vec![Stage::Pending, Stage::Leased, Stage::EffectStarted, Stage::Submitted, Stage::Unproved],
         ..deliveries::Wanted::default()
     };
     let open = deliveries::list(tx, &wanted, conveyor_model::limits::LIST_ROWS).await?;
-    for delivery in open.iter().filter(|open| SlashCommand::of(&open.body) == Some(command)) {
+    // What waits to be sent again was submitted once before.
+    let begun = open
+        .iter()
+        .filter(|open| open.submitted_at.is_some() || !matches!(open.state, Stage::Pending | Stage::Leased));
+    for delivery in begun.filter(|open| SlashCommand::of(&open.body) == Some(command)) {
         had_its_effect(tx, delivery, why).await?;
         attention::delivery_settled(tx, delivery).await?;
     }

@@ -127,18 +127,22 @@ impl Stage {
         }
     }
 
-    /// Whether a record of the agent's may still lift it to [`Stage::Recorded`].
+    /// Whether a record of the agent's may still lift it to [`Stage::Recorded`], given that its effect began once.
     ///
-    /// `failed` and `blocked` are among them: a record is stronger than any conclusion drawn from its absence.
+    /// A record is stronger than any conclusion drawn from its absence, and than what was decided on that: what waits to
+    /// be sent again needs no sending any more, and what was given up has arrived.
     pub const fn takes_record(self) -> bool {
         match self {
-            Self::EffectStarted | Self::Submitted | Self::Unproved | Self::Failed | Self::Blocked => true,
             Self::Pending
             | Self::Leased
-            | Self::Recorded
-            | Self::Answered
+            | Self::EffectStarted
+            | Self::Submitted
+            | Self::Unproved
+            | Self::Failed
+            | Self::Blocked
             | Self::Expired
-            | Self::Cancelled => false,
+            | Self::Cancelled => true,
+            Self::Recorded | Self::Answered => false,
         }
     }
 
@@ -167,9 +171,10 @@ impl Stage {
         use Stage::*;
         match self {
             Pending => matches!(next, Leased | Failed | Blocked | Expired | Cancelled | Recorded),
-            Leased => {
-                matches!(next, Leased | Pending | EffectStarted | Failed | Blocked | Expired | Cancelled)
-            }
+            Leased => matches!(
+                next,
+                Leased | Pending | EffectStarted | Recorded | Failed | Blocked | Expired | Cancelled
+            ),
             EffectStarted => {
                 matches!(next, EffectStarted | Leased | Submitted | Recorded | Failed | Blocked | Unproved)
             }
@@ -178,7 +183,7 @@ impl Stage {
             Blocked => matches!(next, Recorded | Pending | Cancelled),
             Recorded => matches!(next, Answered | Unproved),
             Answered => matches!(next, Unproved),
-            Expired | Cancelled => false,
+            Expired | Cancelled => matches!(next, Recorded),
         }
     }
 }
@@ -257,7 +262,9 @@ mod tests {
         for stage in Stage::ALL {
             assert!(!stage.takes_record() || stage.may_become(Stage::Recorded), "{stage}");
         }
-        assert!(Stage::Unproved.takes_record());
+        for stage in [Stage::Unproved, Stage::Pending, Stage::Leased] {
+            assert!(stage.takes_record(), "{stage}: a resend is not needed once the record is there");
+        }
     }
 
     #[test]

@@ -95,6 +95,37 @@ pub(crate) async fn attention_is_raised_once_and_cleared(place: &Place) {
     assert!(fresh && next.id > other.id);
 }
 
+pub(crate) async fn a_dismissed_row_comes_back_for_a_new_cause_only(place: &Place) {
+    let ledger = place.open().await.unwrap();
+    let w = world(&ledger).await;
+    let mut tx = begin(&ledger).await;
+    let new = NewAttention {
+        kind: "delivery_failed".to_owned(),
+        session: Some(w.worker.id.clone()),
+        message: "no such pane".to_owned(),
+        ..NewAttention::default()
+    };
+    let (first, _) = attention::raise(&mut tx, new.clone(), told()).await.unwrap();
+    let dismissed = attention::dismiss(&mut tx, first.id, told()).await.unwrap().unwrap();
+    assert_eq!(dismissed.dismissed_at, Some(tx.now()));
+    assert_eq!(attention::shown(&mut tx, None, None, 10).await.unwrap(), []);
+    assert_eq!(attention::open(&mut tx, None, None, 10).await.unwrap(), [dismissed.clone()]);
+    let (same, fresh) = attention::raise(&mut tx, new.clone(), told()).await.unwrap();
+    assert!(!fresh && same == dismissed, "the same cause");
+
+    let other = NewAttention { message: "another cause".to_owned(), ..new.clone() };
+    let (second, fresh) = attention::raise(&mut tx, other, told()).await.unwrap();
+    assert!(fresh && second.id > first.id);
+    assert_eq!(attention::open(&mut tx, None, None, 10).await.unwrap(), [second.clone()]);
+    assert_eq!(attention::dismiss(&mut tx, first.id, told()).await.unwrap(), None, "it is over");
+
+    attention::dismiss(&mut tx, second.id, told()).await.unwrap();
+    assert!(attention::clear(&mut tx, &second.subject, "delivery_failed", told()).await.unwrap());
+    let (third, fresh) = attention::raise(&mut tx, new, told()).await.unwrap();
+    assert!(fresh, "it was over, and is there again");
+    assert_eq!(attention::shown(&mut tx, None, None, 10).await.unwrap(), [third]);
+}
+
 pub(crate) async fn divergences_are_counted_in_runs(place: &Place) {
     let ledger = place.open().await.unwrap();
     let w = world(&ledger).await;

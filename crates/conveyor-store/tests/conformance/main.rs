@@ -68,6 +68,7 @@ suite![
     evidence::a_letter_is_noted_once,
     evidence::acknowledgements_count_per_side,
     evidence::attention_is_raised_once_and_cleared,
+    evidence::a_dismissed_row_comes_back_for_a_new_cause_only,
     evidence::criteria_are_one_for_each_text_and_source,
     evidence::cycles_keep_their_spans,
     evidence::continuations_count_for_each_side_and_correlation,

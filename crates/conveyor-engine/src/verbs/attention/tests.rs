@@ -59,3 +59,71 @@ async fn an_unknown_name_is_an_error_and_no_ledger_is_made() {
     assert_eq!(world.error::<Attention>(json!({ "task": "none" })).await.kind, ErrorKind::NotFound);
     assert_eq!(world.error::<Attention>(json!({ "session": "none" })).await.kind, ErrorKind::NotFound);
 }
+
+async fn failed(world: &World) -> i64 {
+    let nudge = json!({ "task": "t", "message": "go" });
+    let sent = world.json::<crate::verbs::enqueue_nudge_worker::EnqueueNudgeWorker>(nudge).await;
+    let mut tx = world.tx().await;
+    let id = sent["command_id"].as_str().unwrap().parse().unwrap();
+    let delivery = conveyor_store::deliveries::get(&mut tx, &id).await.unwrap().unwrap();
+    let error = Error::environment("no such pane");
+    crate::gate::refuse(&mut tx, &delivery, None, &error).await.unwrap().unwrap();
+    let row = attention::open(&mut tx, None, None, 10).await.unwrap().pop().unwrap();
+    tx.commit().await.unwrap();
+    row.id
+}
+
+#[tokio::test]
+async fn a_failed_delivery_is_dismissed_and_comes_back_when_it_fails_again() {
+    let world = World::new();
+    world.bound().await;
+    let id = failed(&world).await;
+    let row = world.json::<Attention>(json!({})).await["attention"][0].clone();
+    let status = async || world.json::<crate::verbs::status::Status>(json!({ "task": "t" })).await;
+    assert_eq!(status().await["tasks"][0]["next"]["step"], "settle_deliveries");
+
+    let done = world.run::<Attention>(json!({ "dismiss": id })).await.unwrap();
+    assert_eq!((done.exit_code, &done.json["dismissed"]["command_id"]), (0, &row["command_id"]));
+    assert_eq!(done.json["already_dismissed"], false);
+    let left = world.run::<Attention>(json!({})).await.unwrap();
+    assert_eq!((left.exit_code, &left.json["attention"]), (0, &json!([])));
+    assert_ne!(status().await["tasks"][0]["next"]["step"], "settle_deliveries");
+    assert!(world.told().await.pop().unwrap().starts_with(&format!("Attention {id} was dismissed: ")));
+    let again = world.json::<Attention>(json!({ "dismiss": id })).await;
+    assert_eq!(again["already_dismissed"], true);
+    assert_eq!(world.told().await.iter().filter(|told| told.contains("was dismissed")).count(), 1);
+
+    let command = row["command_id"].as_str().unwrap();
+    world.json::<crate::verbs::commands::Commands>(json!({ "resend": command })).await;
+    let mut tx = world.tx().await;
+    let delivery =
+        conveyor_store::deliveries::get(&mut tx, &command.parse().unwrap()).await.unwrap().unwrap();
+    crate::gate::refuse(&mut tx, &delivery, None, &Error::environment("no such pane"))
+        .await
+        .unwrap()
+        .unwrap();
+    tx.commit().await.unwrap();
+    let back = world.json::<Attention>(json!({})).await;
+    assert_eq!(back["attention"][0]["command_id"], command, "the same words, and a new failure");
+    let gone = world.error::<Attention>(json!({ "dismiss": id })).await;
+    assert_eq!(gone.kind, ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn a_manager_dismisses_what_became_of_its_deliveries_and_a_person_anything() {
+    let world = World::new();
+    let (task, worker, _) = world.bound().await;
+    world.session("o", conveyor_store::sessions::Role::Manager).await;
+    let id = failed(&world).await;
+    raise(&world, "approval_prompt", Some(&worker), Some(&task)).await;
+    for agent in ["o", "w", "nobody"] {
+        let refused = crate::testing::run::<Attention>(&world.agent(agent), json!({ "dismiss": id })).await;
+        assert_eq!(refused.unwrap_err().kind, ErrorKind::Refused, "{agent}");
+    }
+    let manager = world.agent("m");
+    crate::testing::run::<Attention>(&manager, json!({ "dismiss": id })).await.unwrap();
+    let dialog = crate::testing::run::<Attention>(&manager, json!({ "dismiss": id + 1 })).await;
+    assert_eq!(dialog.unwrap_err().kind, ErrorKind::Refused, "a dialog is a person's to see");
+    world.json::<Attention>(json!({ "dismiss": id + 1 })).await;
+    assert_eq!(world.error::<Attention>(json!({ "dismiss": 1, "task": "t" })).await.kind, ErrorKind::Usage);
+}

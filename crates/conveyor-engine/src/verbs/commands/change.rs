@@ -11,16 +11,15 @@ use conveyor_model::ids::DeliveryId;
 use conveyor_store::AuditRow;
 use conveyor_store::Db;
 use conveyor_store::Tx;
-use conveyor_store::bindings;
 use conveyor_store::deliveries;
 use conveyor_store::deliveries::Delivery;
-use conveyor_store::threads;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::Plane;
 use crate::attention;
 use crate::binding;
+use crate::caller::decide::may_decide;
 use crate::glance::session_name;
 
 /// What was done with a command.
@@ -138,33 +137,4 @@ async fn grant(tx: &mut Tx, wish: Wish, before: &Delivery) -> Result<Delivery> {
     let after = after.ok_or_else(|| Error::ledger(format!("{} moved while it was held", before.id)))?;
     attention::delivery_settled(tx, &after).await?;
     Ok(after)
-}
-
-/// Whether the caller may decide about a delivery: a person, who sent it, or the manager of its binding.
-///
-/// In a shell the thread is a claim, which may only narrow.
-async fn may_decide(plane: &Plane, db: &mut Db, delivery: &Delivery) -> Result<()> {
-    let Some(thread) = plane.caller.thread() else { return Ok(()) };
-    let Some(caller) = threads::session_of(db, thread).await? else { return unknown(plane) };
-    let binding = match &delivery.binding_id {
-        Some(id) => bindings::get(db, id).await?,
-        None => None,
-    };
-    let manages = binding.is_some_and(|binding| binding.manager_session_id == caller.id);
-    if manages || delivery.source_session_id.as_ref() == Some(&caller.id) {
-        return Ok(());
-    }
-    Err(Error::refused(format!("{} is neither from `{}` nor under it", delivery.id, caller.name))
-        .hint("ask a person, or the manager of its task"))
-}
-
-/// An agent over MCP that is not registered has sent nothing and manages nobody.
-fn unknown(plane: &Plane) -> Result<()> {
-    match plane.caller {
-        crate::Caller::Person | crate::Caller::Shell { .. } => Ok(()),
-        crate::Caller::Tool { .. } => {
-            Err(Error::refused("this thread is not registered")
-                .hint("ask a person, or the manager of the task"))
-        }
-    }
 }

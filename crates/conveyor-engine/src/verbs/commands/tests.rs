@@ -1,6 +1,7 @@
 use conveyor_model::ErrorKind;
 use conveyor_model::Retry;
 use conveyor_model::delivery::Transport;
+use conveyor_model::wire;
 use conveyor_store::AuditRow;
 use conveyor_store::attention;
 use conveyor_store::attention::NewAttention;
@@ -258,6 +259,62 @@ async fn a_retry_is_only_for_what_certainly_did_not_arrive() {
     assert!(done.text.unwrap().contains("it may arrive twice"));
     let told = format!("{doubtful} was unproved; it is to be sent again and may arrive twice.");
     assert!(world.told().await.contains(&told));
+}
+
+/// The worker's rollout shows the message after all.
+async fn record(world: &World, worker: &Session, id: &DeliveryId) {
+    let sent = state(world, id).await;
+    let text = format!("{}{}", wire::label(&sent.token), wire::body(&sent.body));
+    let content = json!([{ "type": "input_text", "text": text.trim_end() }]);
+    world
+        .record(worker, "response_item", json!({ "type": "message", "role": "user", "content": content }))
+        .await;
+    world.json::<crate::verbs::ingest::Ingest>(json!({ "name": "w" })).await;
+}
+
+#[tokio::test]
+async fn a_late_record_makes_a_resend_needless() {
+    let way = [Stage::Leased, Stage::EffectStarted, Stage::Submitted, Stage::Unproved];
+    for leased in [false, true] {
+        let world = World::new();
+        let (_, worker, _) = world.bound().await;
+        let id = nudge(&world, &worker, &way, Change::default()).await;
+        world.json::<Commands>(json!({ "resend": id })).await;
+        let minute = std::time::Duration::from_mins(1);
+        let mut epoch = None;
+        if leased {
+            let mut tx = world.tx().await;
+            epoch =
+                deliveries::lease(&mut tx, &id, "d1", minute).await.unwrap().map(|one| one.delivery.epoch);
+            tx.commit().await.unwrap();
+        }
+        record(&world, &worker, &id).await;
+        let after = state(&world, &id).await;
+        assert_eq!((after.state, &after.leased_by), (Stage::Recorded, &None), "leased: {leased}");
+        let mut tx = world.tx().await;
+        assert_eq!(deliveries::lease_next(&mut tx, &worker.id, "d2", minute).await.unwrap(), None);
+        let begins = Change { keep_lease: true, ..Change::default() };
+        let (from, to) = (Stage::Leased, Stage::EffectStarted);
+        let begun = deliveries::move_state(&mut tx, &id, epoch, from, to, &begins, told()).await.unwrap();
+        assert_eq!(begun, None, "whoever held it types nothing");
+        let running = deliveries::attempts(&mut tx, &id).await.unwrap();
+        assert!(running.iter().all(|attempt| attempt.finished_at.is_some()), "{running:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_was_taken_back_or_given_up_has_arrived_when_its_record_is_there() {
+    let way = [Stage::Leased, Stage::EffectStarted, Stage::Submitted, Stage::Unproved];
+    let world = World::new();
+    let (_, worker, _) = world.bound().await;
+    let id = nudge(&world, &worker, &way, Change::default()).await;
+    world.json::<Commands>(json!({ "resend": id })).await;
+    world.json::<Commands>(json!({ "cancel": id })).await;
+    record(&world, &worker, &id).await;
+    assert_eq!(state(&world, &id).await.state, Stage::Recorded);
+    let never_typed = nudge(&world, &worker, &[Stage::Cancelled], Change::default()).await;
+    record(&world, &worker, &never_typed).await;
+    assert_eq!(state(&world, &never_typed).await.state, Stage::Cancelled, "somebody quoted it");
 }
 
 #[tokio::test]
