@@ -2,6 +2,7 @@
 
 use conveyor_model::Error;
 use conveyor_model::Result;
+use conveyor_model::Retry;
 use conveyor_model::delivery::Stage;
 use conveyor_model::ids::BindingId;
 use conveyor_model::turn::Coarse;
@@ -76,19 +77,30 @@ pub async fn bind(tx: &mut Tx, task: &Task, worker: &Session, manager: &Session)
     Ok(Bound { binding, task, already_bound: false })
 }
 
-/// Ends an active binding and takes back what it still had in the queue, in the caller's transaction. The answer is what
-/// was taken back; nothing when the binding was not active any more.
+/// What of an ended binding's messages will not come any more.
+#[derive(Clone, Debug, Default)]
+pub struct Dropped {
+    /// Taken back: nobody had begun them.
+    pub cancelled: Vec<Delivery>,
+    /// Expired: a reader was given them and did not confirm them, so that they may have been read.
+    pub expired: Vec<Delivery>,
+}
+
+/// Ends an active binding and what it still had in the queue and in inboxes, in the caller's transaction. The answer is
+/// empty when the binding was not active any more.
 ///
-/// What somebody carries out at this moment, and inbox items that a reader was given, go on: they may have been seen.
+/// What somebody carries out at this moment goes on: it may have been seen. An inbox item that a reader was given is not
+/// offered again; when that reader confirms it after all, it has arrived.
 pub async fn end(
     tx: &mut Tx,
     binding: &Binding,
     how: BindingState,
     sentence: impl Into<String>,
-) -> Result<Vec<Delivery>> {
+) -> Result<Dropped> {
+    let mut dropped = Dropped::default();
     let audit = AuditRow::new("binding_ended", sentence).task(&binding.task_id);
     if !bindings::end(tx, &binding.id, how, audit).await? {
-        return Ok(Vec::new());
+        return Ok(dropped);
     }
     let wanted = deliveries::Wanted {
         task: Some(binding.task_id.clone()),
@@ -96,13 +108,28 @@ pub async fn end(
         ..deliveries::Wanted::default()
     };
     let pending = deliveries::list(tx, &wanted, u32::MAX).await?;
-    let mut cancelled = Vec::new();
     for delivery in pending.iter().filter(|one| one.binding_id.as_ref() == Some(&binding.id)) {
         if delivery.offers == 0 {
-            cancelled.extend(cancel(tx, delivery, "its binding ended").await?);
+            dropped.cancelled.extend(cancel(tx, delivery, "its binding ended").await?);
+        } else {
+            dropped.expired.extend(expire(tx, delivery).await?);
         }
     }
-    Ok(cancelled)
+    Ok(dropped)
+}
+
+/// Ends an item that a reader was given and has not confirmed.
+async fn expire(tx: &mut Tx, delivery: &Delivery) -> Result<Option<Delivery>> {
+    const WHY: &str = "its binding ended before its reader confirmed it";
+    let audit = AuditRow::new("delivery_expired", format!("{} is expired: {WHY}.", delivery.id));
+    let error = Error::timeout(WHY).retry(Retry::Unknown);
+    let change = Change { error: Some(error), ..Change::default() };
+    let (from, to) = (delivery.state, Stage::Expired);
+    let moved = deliveries::move_state(tx, &delivery.id, None, from, to, &change, audit).await?;
+    if let Some(moved) = &moved {
+        attention::delivery_settled(tx, moved).await?;
+    }
+    Ok(moved)
 }
 
 /// Ends the binding of a task that may go on later: [`end`], and an unfinished task is paused.
@@ -111,14 +138,14 @@ pub async fn unbind(
     task: &Task,
     binding: &Binding,
     sentence: impl Into<String>,
-) -> Result<(Task, Vec<Delivery>)> {
-    let cancelled = end(tx, binding, BindingState::Ended, sentence).await?;
+) -> Result<(Task, Dropped)> {
+    let dropped = end(tx, binding, BindingState::Ended, sentence).await?;
     let task = if task.state.is_unfinished() {
         set_state(tx, task, TaskState::Paused, &binding.id).await?
     } else {
         task.clone()
     };
-    Ok((task, cancelled))
+    Ok((task, dropped))
 }
 
 /// Takes a delivery back that nobody has begun. Nothing when somebody was faster.

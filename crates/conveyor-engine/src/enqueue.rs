@@ -19,12 +19,14 @@ use conveyor_store::configs;
 use conveyor_store::deliveries;
 use conveyor_store::deliveries::Delivery;
 use conveyor_store::deliveries::NewDelivery;
+use conveyor_store::sessions::Role;
 use conveyor_store::sessions::Session;
 use conveyor_store::tasks::Task;
 use conveyor_store::telemetry;
 use conveyor_store::telemetry::NewTelemetry;
 use conveyor_store::telemetry::Severity;
 use conveyor_store::threads;
+use conveyor_store::turns;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
@@ -34,8 +36,10 @@ use crate::Plane;
 use crate::caller;
 use crate::dispatch;
 use crate::dispatch::PermissionCheck;
+use crate::ingest;
 use crate::message;
 use crate::resolve;
+use crate::speaker;
 use crate::verb::Report;
 
 /// What a caller asks for.
@@ -127,7 +131,10 @@ pub(crate) async fn accept(plane: &Plane, kind: Kind, asked: &Asked) -> Result<E
     let way = way(&mut tx, kind, &task).await?;
     authorise(plane, &mut tx, kind, way.as_ref()).await?;
     let check = checked(&mut tx, &task, asked).await?;
-    let new = wanted(plane, kind, asked, &task, way.as_ref());
+    let mut new = wanted(plane, kind, asked, &task, way.as_ref());
+    if kind == Kind::NotifyManager {
+        own_words_only(plane, &mut tx, &task, &mut new).await?;
+    }
     let sentence = format!("{} for {} on {} was accepted.", kind, addressee(way.as_ref()), task.name);
     let accepted = deliveries::insert(&mut tx, new, AuditRow::new("delivery_accepted", sentence)).await?;
     if !accepted.deduplicated {
@@ -211,6 +218,28 @@ fn wanted(plane: &Plane, kind: Kind, asked: &Asked, task: &Task, way: Option<&Wa
     new
 }
 
+/// What a worker says is never typed into its manager's pane: conveyor's own words name the command that reads it. A
+/// person and a manager may have their words typed; who is not known to be one of them counts as a worker.
+async fn own_words_only(plane: &Plane, db: &mut Db, task: &Task, new: &mut NewDelivery) -> Result<()> {
+    let session = speaker::session(plane, db).await?;
+    let who = match &session {
+        Some(session) if session.role == Role::Manager => return Ok(()),
+        None if plane.caller == Caller::Person => return Ok(()),
+        Some(session) => format!("Worker {}", session.name),
+        None => "An agent".to_owned(),
+    };
+    let turn = match &session {
+        Some(session) => turns::get(db, &session.id).await?.and_then(|row| ingest::turn_of(&row).turn_id),
+        None => None,
+    };
+    let turn = turn.map(|turn| format!(" (turn {turn})")).unwrap_or_default();
+    let read = plane.command_line(&["commands", "--id", new.id.as_str()]);
+    let text = format!("{who} has a message for you about task {}{turn}. Read it: {read}", task.name);
+    new.said = Some(std::mem::replace(&mut new.body, wire::wire_text(&text)));
+    new.wire_digest = Some(wire::digest(&new.body));
+    Ok(())
+}
+
 async fn tell(tx: &mut Tx, delivery: &Delivery) -> Result<()> {
     let new = NewTelemetry {
         task: delivery.task_id.clone(),
@@ -257,3 +286,6 @@ async fn next(plane: &Plane, delivery: &Delivery) -> Result<String> {
         None => plane.command(&["dispatch", "--once"]),
     })
 }
+
+#[cfg(test)]
+mod tests;

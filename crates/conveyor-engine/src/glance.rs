@@ -45,6 +45,7 @@ pub use self::report::SessionGlance;
 pub use self::report::TaskGlance;
 use crate::Caller;
 use crate::Plane;
+use crate::dispatch::Known;
 use crate::ingest;
 use crate::listing::one_line;
 use crate::message;
@@ -56,15 +57,15 @@ const SHOWN_CHARS: usize = 200;
 /// Deliveries and attention rows that a glance lists of one task.
 const SHOWN_ROWS: usize = 10;
 
-/// What a glance is taken with: who looks, when, and whether a dispatcher runs.
+/// What a glance is taken with: who looks, when, and which dispatchers there are.
 #[derive(Clone, Copy)]
 pub struct Look<'a> {
     /// The plane.
     pub plane: &'a Plane,
     /// The ledger's time.
     pub now: Timestamp,
-    /// A dispatcher runs.
-    pub dispatcher: bool,
+    /// The dispatchers.
+    pub dispatchers: &'a [Known],
     /// The session of the calling agent, where it is known.
     pub caller: Option<&'a Session>,
 }
@@ -96,7 +97,7 @@ impl Look<'_> {
             dismissed: &dismissed,
             last_cycle: last_cycle.as_ref(),
             viewer: self.viewer(binding.as_ref()),
-            dispatcher: self.dispatcher,
+            dispatchers: self.dispatchers,
         };
         let next = next(self.plane, &seen);
         Ok(TaskGlance {

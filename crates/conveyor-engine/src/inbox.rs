@@ -41,6 +41,7 @@ use crate::Plane;
 use crate::dispatch::StandIn;
 use crate::hold;
 use crate::ingest;
+use crate::message;
 use crate::resolve;
 use crate::verb::Report;
 use crate::verbs::inbox_ack::ReceiptView;
@@ -624,7 +625,7 @@ impl<'a> Inbox<'a> {
             delivery_mode: delivery.transport,
             error: delivery.error.clone(),
             id: delivery.number,
-            message: delivery.body.clone(),
+            message: message::said(delivery).to_owned(),
             acknowledgement: receipts::latest(db, &delivery.id).await?.map(ReceiptView::from),
             offers: delivery.offers,
             payload: payload(delivery, source.as_ref(), target),
@@ -654,7 +655,7 @@ fn payload(delivery: &Delivery, source: Option<&Session>, target: &Session) -> V
         "command_id": delivery.id,
         "command_type": delivery.kind,
         "delivery_mode": delivery.transport,
-        "message": delivery.body,
+        "message": message::said(delivery),
         "source_session": source.map(|source| &source.name),
         "target_session": target.name,
         "task_id": delivery.task_id,

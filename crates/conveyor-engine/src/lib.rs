@@ -42,6 +42,7 @@ pub mod stop;
 pub mod table;
 #[cfg(test)]
 mod testing;
+mod tool_call;
 pub mod transcript;
 pub mod verb;
 pub mod verbs;

@@ -45,7 +45,8 @@ pub struct Located {
 /// The ledger that a call means.
 pub fn ledger(environment: &Environment, thread: Option<&str>, db: Option<&str>) -> Result<Located> {
     if let Some(db) = db {
-        return Ok(Located { location: parse(environment, db)?, why: Why::Named });
+        let location = with_password(environment, thread, parse(environment, db)?);
+        return Ok(Located { location, why: Why::Named });
     }
     if let Some(noted) = thread.and_then(|thread| noted(environment, thread)) {
         return Ok(Located { location: parse(environment, &noted)?, why: Why::Thread });
@@ -55,6 +56,19 @@ pub fn ledger(environment: &Environment, thread: Option<&str>, db: Option<&str>)
     }
     let path = environment.state_dir()?.join("conveyor.db");
     Ok(Located { location: Location::Sqlite(path), why: Why::Default })
+}
+
+/// A database as it was named, with the password that a private place knows for it: the commands that conveyor prints
+/// name it without one, and are to work where that place is there.
+fn with_password(environment: &Environment, thread: Option<&str>, named: Location) -> Location {
+    let noted = thread.and_then(|thread| noted(environment, thread));
+    let variable = environment.variable("CONVEYOR_DATABASE_URL").map(ToOwned::to_owned);
+    [noted, variable]
+        .into_iter()
+        .flatten()
+        .filter_map(|known| parse(environment, &known).ok())
+        .find(|known| named.lacks_only_the_password_of(known))
+        .unwrap_or(named)
 }
 
 fn parse(environment: &Environment, text: &str) -> Result<Location> {
@@ -126,6 +140,31 @@ mod tests {
         assert_eq!(place(Some("thread-1"), None), ("/noted.db".to_owned(), Why::Thread));
         assert_eq!(place(Some("thread-2"), None), ("/env.db".to_owned(), Why::Environment));
         assert_eq!(place(Some("../../etc/passwd"), None), ("/env.db".to_owned(), Why::Environment));
+    }
+
+    #[test]
+    fn a_printed_database_finds_its_password_where_that_is_kept() {
+        let home = tempfile::tempdir().unwrap();
+        let state = home.path().to_str().unwrap().to_owned();
+        let full = "postgres://ann:s3cret@db/x";
+        let environment = |url| {
+            let variables = [("XDG_STATE_HOME", state.as_str()), ("CONVEYOR_DATABASE_URL", url)];
+            Environment::of(Path::new("/work"), &variables)
+        };
+        let place = |environment: &Environment, thread, db| {
+            let Location::Postgres(url) = ledger(environment, thread, Some(db)).unwrap().location else {
+                panic!("it is a database")
+            };
+            url
+        };
+        let kept = environment(full);
+        assert_eq!(place(&kept, None, "postgres://ann@db/x"), full);
+        assert_eq!(place(&kept, None, "postgres://ann@db/y"), "postgres://ann@db/y");
+        assert_eq!(place(&kept, None, "postgres://ann:other@db/x"), "postgres://ann:other@db/x");
+        let bare = environment("");
+        note(&bare, "thread-1", &Location::Postgres(full.to_owned())).unwrap();
+        assert_eq!(place(&bare, Some("thread-1"), "postgres://ann@db/x"), full);
+        assert_eq!(place(&bare, None, "postgres://ann@db/x"), "postgres://ann@db/x");
     }
 
     #[test]

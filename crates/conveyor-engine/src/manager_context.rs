@@ -30,6 +30,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::Caller;
 use crate::Plane;
 
 /// How the manager is to work.
@@ -312,7 +313,11 @@ impl Policy {
 /// The command with which a side acknowledges.
 pub(crate) fn ack_command(plane: &Plane, task: &Task, role: Role) -> String {
     let verb = format!("{}-ack", role.as_str());
-    format!("{} < ack.json", plane.command(&[&verb, task.name.as_str(), "--from-stdin"]))
+    let command = plane.command(&[&verb, task.name.as_str(), "--from-stdin"]);
+    match &plane.caller {
+        Caller::Tool { .. } => command,
+        Caller::Person | Caller::Shell { .. } => format!("{command} < ack.json"),
+    }
 }
 
 /// The latest handoff of a task.

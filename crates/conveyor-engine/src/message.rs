@@ -5,6 +5,7 @@ use conveyor_model::delivery::Transport;
 use conveyor_model::ids::DeliveryId;
 use conveyor_model::wire;
 use conveyor_mux::Pin;
+use conveyor_store::deliveries::Delivery;
 use conveyor_store::deliveries::NewDelivery;
 use conveyor_store::sessions::Session;
 
@@ -38,6 +39,11 @@ pub fn transport(target: &Session) -> Transport {
         Some(_) => Transport::Push,
         None => Transport::Pull,
     }
+}
+
+/// What a sender said: the text itself, except where that is conveyor's own words about it.
+pub fn said(delivery: &Delivery) -> &str {
+    delivery.payload_json["message"].as_str().unwrap_or(&delivery.body)
 }
 
 /// The proved pane of a session.

@@ -28,6 +28,7 @@ use crate::Caller;
 use crate::Environment;
 use crate::locate;
 use crate::locate::Located;
+use crate::tool_call;
 
 /// What a verb works with.
 pub struct Plane {
@@ -187,8 +188,18 @@ impl Plane {
         &self.located.location
     }
 
-    /// A complete command line of this program on this ledger, quoted for a shell.
+    /// What the caller does next: a complete command line, or over MCP the tool and its arguments.
     pub fn command(&self, words: &[&str]) -> String {
+        let call = match &self.caller {
+            Caller::Tool { .. } => tool_call::of(words),
+            Caller::Person | Caller::Shell { .. } => None,
+        };
+        call.unwrap_or_else(|| self.command_line(words))
+    }
+
+    /// A complete command line of this program on this ledger, quoted for a shell: for whoever reads it, which need not be
+    /// the caller.
+    pub fn command_line(&self, words: &[&str]) -> String {
         let executable = self.environment.executable.to_string_lossy();
         let location = self.located.location.to_string();
         let mut line: Vec<&str> = vec![&executable];

@@ -42,10 +42,19 @@ pub async fn active_session(db: &mut Db, name: &Name) -> Result<Session> {
 
 /// An active session that has a role.
 pub async fn active_in_role(db: &mut Db, name: &Name, role: Role) -> Result<Session> {
-    let session = active_session(db, name).await?;
+    in_role(active_session(db, name).await?, role)
+}
+
+/// A session that has a role, active or gone.
+pub async fn session_in_role(db: &mut Db, name: &Name, role: Role) -> Result<Session> {
+    in_role(session(db, name).await?, role)
+}
+
+fn in_role(session: Session, role: Role) -> Result<Session> {
     if session.role == role {
         return Ok(session);
     }
+    let name = &session.name;
     Err(Error::conflict(format!("`{name}` is a {}, not a {}", session.role.as_str(), role.as_str()))
         .hint(format!("list the right ones: conveyor sessions --role {}", role.as_str())))
 }

@@ -16,10 +16,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::Caller;
 use crate::Plane;
 use crate::caller;
 use crate::outbox;
 use crate::outbox::Letter;
+use crate::tool_call;
 
 /// Under which heading the help lists a verb.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -251,24 +253,32 @@ fn named_task<T: Serialize>(request: &T) -> Result<Option<String>> {
 
 fn answer<V: Verb>(plane: &Plane, request: Result<V::Request>) -> Answering<'_> {
     Box::pin(async move {
-        let request = request?;
-        request.check()?;
-        if caller::is_confined(plane, V::EFFECT) && !request.only_reads() {
-            return match request.letter()? {
-                Some(letter) => outbox::leave(plane, &letter).await,
-                None => Err(caller::confined(V::NAME)),
-            };
-        }
-        let task = named_task(&request)?;
-        let report = match V::run(plane, request).await {
-            Ok(report) => report,
-            Err(error) => {
-                caller::tell_refusal(plane, V::NAME, task.as_deref(), &error).await;
-                return Err(error);
-            }
-        };
-        let mut json = as_value(&report)?;
-        conveyor_model::redact::redact(&mut json);
-        Ok(Answer { text: report.text(), exit_code: report.exit_code(), json })
+        let answered = answer_of::<V>(plane, request).await;
+        answered.map_err(|error| match &plane.caller {
+            Caller::Tool { .. } => Error { hint: error.hint.as_deref().map(tool_call::in_hint), ..error },
+            Caller::Person | Caller::Shell { .. } => error,
+        })
     })
+}
+
+async fn answer_of<V: Verb>(plane: &Plane, request: Result<V::Request>) -> Result<Answer> {
+    let request = request?;
+    request.check()?;
+    if caller::is_confined(plane, V::EFFECT) && !request.only_reads() {
+        return match request.letter()? {
+            Some(letter) => outbox::leave(plane, &letter).await,
+            None => Err(caller::confined(V::NAME)),
+        };
+    }
+    let task = named_task(&request)?;
+    let report = match V::run(plane, request).await {
+        Ok(report) => report,
+        Err(error) => {
+            caller::tell_refusal(plane, V::NAME, task.as_deref(), &error).await;
+            return Err(error);
+        }
+    };
+    let mut json = as_value(&report)?;
+    conveyor_model::redact::redact(&mut json);
+    Ok(Answer { text: report.text(), exit_code: report.exit_code(), json })
 }

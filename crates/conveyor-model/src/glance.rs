@@ -45,7 +45,7 @@ pub struct Glance {
     pub doubtful: bool,
     /// Deliveries that somebody has to carry out.
     pub waiting: bool,
-    /// A dispatcher runs.
+    /// A dispatcher runs where they are to be carried out.
     pub dispatcher: bool,
     /// The worker has items in its inbox.
     pub worker_unread: bool,

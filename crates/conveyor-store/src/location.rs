@@ -9,7 +9,7 @@ use conveyor_model::Error;
 use conveyor_model::Result;
 
 /// Where a ledger lies.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Location {
     /// An absolute path.
     Sqlite(PathBuf),
@@ -42,6 +42,12 @@ impl Location {
         Ok(Self::Sqlite(here.join(path)))
     }
 
+    /// Whether both are the same but for a password that this one leaves out.
+    pub fn lacks_only_the_password_of(&self, other: &Self) -> bool {
+        let (Self::Postgres(url), Self::Postgres(full)) = (self, other) else { return false };
+        url != full && *url == without_password(full)
+    }
+
     /// The file, where it is one.
     pub fn path(&self) -> Option<&Path> {
         match self {
@@ -60,6 +66,12 @@ impl FromStr for Location {
         let here = std::env::current_dir()
             .map_err(|error| Error::environment(format!("there is no working folder: {error}")))?;
         Self::parse(text, home.as_deref(), &here)
+    }
+}
+
+impl fmt::Debug for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -117,5 +129,16 @@ mod tests {
         assert_eq!(shown("postgres://ann:s3:cr@t@db:5432/x"), "postgres://ann@db:5432/x");
         assert_eq!(shown("postgresql://db/x?user=ann&password=s3cret"), "postgresql://db/x?user=ann");
         assert_eq!(shown("postgres://db/x"), "postgres://db/x");
+        assert!(!format!("{:?}", parse("postgres://ann:s3cret@db/x").unwrap()).contains("s3cret"));
+    }
+
+    #[test]
+    fn a_url_that_was_shown_is_known_again() {
+        let full = parse("postgres://ann:s3cret@db/x?sslmode=require").unwrap();
+        assert!(parse(&full.to_string()).unwrap().lacks_only_the_password_of(&full));
+        for other in ["postgres://ann@db/y", "postgres://bob@db/x?sslmode=require", "/x"] {
+            assert!(!parse(other).unwrap().lacks_only_the_password_of(&full), "{other}");
+        }
+        assert!(!full.lacks_only_the_password_of(&full));
     }
 }

@@ -14,11 +14,13 @@
 //! | `watch.rs` | all of that whenever something happens |
 //! | `work.rs` | the work on targets while watching |
 //! | `stand_in.rs` | what a waiting reader does where no dispatcher lives |
+//! | `known.rs` | which dispatchers there are and how each stands |
 //! | `process.rs` | a dispatcher in the background: started, asked for, stopped |
 //!
 //! Everything is level-triggered: a wake only says that something may be due; what is due is read from the ledger.
 
 mod item;
+mod known;
 mod letters;
 mod observe;
 mod panes;
@@ -39,15 +41,18 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use conveyor_model::Name;
-use conveyor_model::Result;
 use conveyor_model::audit::Actor;
 use conveyor_model::delivery::Kind;
 use conveyor_model::limits;
-use conveyor_store::dispatchers;
 
 pub use self::item::Item;
 pub use self::item::ItemState;
 pub use self::item::PermissionCheck;
+pub use self::known::Known;
+pub use self::known::Standing;
+pub use self::known::alive;
+pub use self::known::known;
+pub use self::known::serves;
 pub use self::pass::once;
 pub use self::pass::plan;
 pub use self::process::Process;
@@ -150,19 +155,6 @@ impl<'a> Dispatch<'a> {
 /// The lock that a watching dispatcher holds as long as it lives.
 pub fn lock_name(id: &str) -> String {
     format!("dispatch-{id}")
-}
-
-/// The id of a dispatcher that watches this ledger from this host now, if there is one.
-pub async fn alive(plane: &Plane) -> Result<Option<String>> {
-    let Some(ledger) = plane.ledger_to_read().await? else { return Ok(None) };
-    let known = dispatchers::list(&mut *ledger.read().await?, None).await?;
-    for dispatcher in known {
-        let ours = dispatcher.host == plane.environment.host && dispatcher.stopped_at.is_none();
-        if ours && ledger.is_locked(&lock_name(&dispatcher.id)).await? {
-            return Ok(Some(dispatcher.id));
-        }
-    }
-    Ok(None)
 }
 
 #[cfg(test)]

@@ -120,7 +120,7 @@ async fn tell(
         worker.name,
         shadow::matter(raised.trouble),
         task.name,
-        d.plane.command(&["cycle", task.name.as_str()]),
+        d.plane.command_line(&["cycle", task.name.as_str()]),
     );
     let mut new = message::new(d.plane, Kind::NotifyManager, &manager, &text);
     new.task = Some(task.id.clone());

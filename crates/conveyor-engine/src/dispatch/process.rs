@@ -25,6 +25,8 @@ use conveyor_store::dispatchers::Dispatcher;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::Standing;
+use super::known;
 use super::lock_name;
 use crate::Plane;
 
@@ -38,6 +40,8 @@ pub struct Process {
     pub dispatcher_id: String,
     /// It lives: it holds its lock.
     pub running: bool,
+    /// How it stands; null when none of this name ever ran.
+    pub state: Option<Standing>,
     /// This call started it.
     pub started: bool,
     /// This call stopped it.
@@ -68,6 +72,10 @@ impl Process {
             (_, _, true) => format!("dispatcher {id} is stopped"),
             (true, true, _) => format!("dispatcher {id} is started"),
             (true, false, _) => format!("dispatcher {id} is running"),
+            (false, _, _) if self.state == Some(Standing::Unknown) => {
+                let host = self.host.as_deref().unwrap_or("another host");
+                format!("dispatcher {id} was started on {host}; whether it runs is not seen from here")
+            }
             (false, _, _) => format!("dispatcher {id} is not running"),
         };
         if let Some(pid) = self.pid.filter(|_| self.running) {
@@ -89,6 +97,7 @@ pub async fn status(plane: &Plane, id: &Name) -> Result<Process> {
     let mut process = Process {
         dispatcher_id: id.to_owned(),
         running: false,
+        state: None,
         started: false,
         stopped: false,
         pid: None,
@@ -101,15 +110,20 @@ pub async fn status(plane: &Plane, id: &Name) -> Result<Process> {
         next: None,
     };
     if let Some(ledger) = plane.ledger_to_read().await? {
+        // Before its row is written it holds its lock already.
         process.running = ledger.is_locked(&lock_name(id)).await?;
         let mut reader = ledger.read().await?;
         if let Some(row) = dispatchers::get(&mut reader, id).await? {
             let counted = deliveries::attempts_by(&mut reader, id, row.started_at).await?;
             process.counters = counted.into_iter().map(|(state, count)| (state.to_string(), count)).collect();
+            drop(reader);
+            let standing = known::standing(plane, ledger, &row).await?;
+            (process.running, process.state) = (standing.lives(), Some(standing));
             process.fill(row);
         }
     }
-    process.next = (!process.running).then_some(start);
+    let is_over = !process.running && process.state != Some(Standing::Unknown);
+    process.next = is_over.then_some(start);
     Ok(process)
 }
 

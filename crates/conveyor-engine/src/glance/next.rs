@@ -18,6 +18,8 @@ use super::CriteriaGlance;
 use super::Next;
 use super::SessionGlance;
 use crate::Plane;
+use crate::dispatch;
+use crate::dispatch::Known;
 
 /// What the next step is decided from.
 pub(super) struct Seen<'a> {
@@ -30,7 +32,7 @@ pub(super) struct Seen<'a> {
     pub(super) dismissed: &'a [Attention],
     pub(super) last_cycle: Option<&'a Cycle>,
     pub(super) viewer: Viewer,
-    pub(super) dispatcher: bool,
+    pub(super) dispatchers: &'a [Known],
 }
 
 /// The step that comes next.
@@ -62,8 +64,8 @@ fn glance(seen: &Seen<'_>) -> Glance {
         manager_gone: gone(seen.manager.as_ref()),
         attention: seen.attention.iter().any(|row| !is_about_an_end(row)),
         doubtful: seen.unsettled.iter().any(|delivery| is_doubtful(delivery, seen)),
-        waiting: seen.unsettled.iter().any(|one| !one.state.is_settled() && one.inbox_at.is_none()),
-        dispatcher: seen.dispatcher,
+        waiting: waiting(seen).next().is_some(),
+        dispatcher: waiting(seen).all(|one| dispatch::serves(seen.dispatchers, &one.host)),
         worker_unread: unread(seen.worker.as_ref()),
         manager_unread: unread(seen.manager.as_ref()),
         worker: seen.worker.as_ref().map_or(Coarse::Unknown, |worker| worker.state),
@@ -71,6 +73,11 @@ fn glance(seen: &Seen<'_>) -> Glance {
         has_criteria: criteria.open + criteria.satisfied + criteria.deferred + criteria.rejected > 0,
         open_criteria: criteria.open > 0,
     }
+}
+
+/// What somebody has to carry out, each on its target's host.
+fn waiting<'a>(seen: &Seen<'a>) -> impl Iterator<Item = &'a Delivery> {
+    seen.unsettled.iter().filter(|one| !one.state.is_settled() && one.inbox_at.is_none())
 }
 
 /// Attention to a delivery that ended without success: those are counted as doubtful deliveries.

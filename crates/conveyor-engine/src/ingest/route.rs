@@ -42,7 +42,7 @@ pub(super) async fn turn_end(
         worker.name,
         end.outcome.as_str(),
         task.name,
-        plane.command(&["cycle", task.name.as_str()]),
+        plane.command_line(&["cycle", task.name.as_str()]),
     );
     let mut new = message::new(plane, Kind::WorkerTaskComplete, &manager, &text);
     new.task = Some(task.id.clone());

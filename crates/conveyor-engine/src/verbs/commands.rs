@@ -15,6 +15,7 @@ use conveyor_model::ids::DeliveryId;
 use conveyor_store::Db;
 use conveyor_store::deliveries;
 use conveyor_store::deliveries::Delivery;
+use conveyor_store::sessions::Role;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::Serialize;
@@ -46,6 +47,12 @@ pub struct CommandsRequest {
     /// Only for this session
     #[arg(long)]
     pub session: Option<Name>,
+    /// Only of this worker: for it, from it, or between it and its manager
+    #[arg(long, value_name = "NAME")]
+    pub worker: Option<Name>,
+    /// Only of this manager: for it, from it, or between it and its workers
+    #[arg(long, value_name = "NAME")]
+    pub manager: Option<Name>,
     /// Only in this state: pending, attempted, succeeded, failed or blocked; can be repeated
     #[arg(long)]
     #[serde(default)]
@@ -87,9 +94,11 @@ impl CommandsRequest {
     }
 
     fn lists(&self) -> bool {
-        let filters =
-            [&self.task.is_some(), &self.session.is_some(), &self.kind.is_some(), &self.id.is_some()];
-        filters.contains(&&true)
+        let names = [&self.session, &self.worker, &self.manager];
+        names.iter().any(|name| name.is_some())
+            || self.task.is_some()
+            || self.kind.is_some()
+            || self.id.is_some()
             || !self.state.is_empty()
             || self.attempts
             || self.newest_first
@@ -171,7 +180,8 @@ impl Verb for Commands {
 }
 
 async fn list(plane: &Plane, request: &CommandsRequest) -> Result<Vec<CommandsLine>> {
-    let named = request.task.is_some() || request.session.is_some() || request.id.is_some();
+    let names = [&request.session, &request.worker, &request.manager];
+    let named = names.iter().any(|name| name.is_some()) || request.task.is_some() || request.id.is_some();
     let ledger = if named { Some(plane.ledger_that_exists().await?) } else { plane.ledger_to_read().await? };
     let Some(ledger) = ledger else { return Ok(Vec::new()) };
     let mut reader = ledger.read().await?;
@@ -206,6 +216,12 @@ async fn found(db: &mut Db, request: &CommandsRequest, limit: u32) -> Result<(Ve
     if let Some(session) = &request.session {
         wanted.target = Some(resolve::session(db, session).await?.id);
     }
+    if let Some(worker) = &request.worker {
+        wanted.worker = Some(resolve::session_in_role(db, worker, Role::Worker).await?.id);
+    }
+    if let Some(manager) = &request.manager {
+        wanted.manager = Some(resolve::session_in_role(db, manager, Role::Manager).await?.id);
+    }
     if let Some(id) = &request.id {
         return Ok((vec![change::delivery(db, id).await?], false));
     }
@@ -224,9 +240,15 @@ fn more(plane: &Plane, request: &CommandsRequest, limit: u32) -> String {
     let limit = limit.saturating_mul(10).to_string();
     let mut words = vec!["commands", "--limit", &limit];
     let task = request.task.as_deref();
-    let session = request.session.as_ref().map(Name::as_str);
     let kind = request.kind.map(Kind::as_str);
-    for (flag, value) in [("--task", task), ("--session", session), ("--type", kind)] {
+    let filters = [
+        ("--task", task),
+        ("--session", request.session.as_ref().map(Name::as_str)),
+        ("--worker", request.worker.as_ref().map(Name::as_str)),
+        ("--manager", request.manager.as_ref().map(Name::as_str)),
+        ("--type", kind),
+    ];
+    for (flag, value) in filters {
         words.extend(value.map(|value| [flag, value]).into_iter().flatten());
     }
     words.extend(request.state.iter().flat_map(|state| ["--state", state.as_str()]));

@@ -12,7 +12,6 @@ use conveyor_model::Result;
 use conveyor_model::Timestamp;
 use conveyor_model::rollout::BadLines;
 use conveyor_store::Db;
-use conveyor_store::dispatchers;
 use conveyor_store::doctor;
 use conveyor_store::follows;
 use schemars::JsonSchema;
@@ -23,6 +22,9 @@ use serde_json::json;
 use tokio::process::Command;
 
 use crate::Plane;
+use crate::dispatch;
+use crate::dispatch::Known;
+use crate::dispatch::Standing;
 use crate::ingest::Counted;
 use crate::locate::Why;
 use crate::verb::Effect;
@@ -91,6 +93,8 @@ pub struct DoctorDispatcher {
     pub id: String,
     /// Whether it runs now: its lock is held.
     pub alive: bool,
+    /// How it stands.
+    pub state: Standing,
     /// Its host.
     pub host: String,
     /// Its process.
@@ -183,7 +187,7 @@ impl Verb for Doctor {
         checks.push(state_dir(&plane.state_dir()?));
         let mut found = Read::nothing(plane);
         checks.push(found.read(plane).await);
-        checks.push(dispatch(plane, &found.dispatchers));
+        checks.push(carries(plane, &found.dispatchers));
         let failed: Vec<&'static str> =
             checks.iter().filter(|check| check.decides && !check.ok).map(|check| check.name).collect();
         Ok(DoctorReport {
@@ -263,7 +267,7 @@ fn state_dir(folder: &Path) -> DoctorCheck {
 }
 
 /// Without a dispatcher, messages that nobody could deliver at once wait. That is no failure of the installation.
-fn dispatch(plane: &Plane, dispatchers: &[DoctorDispatcher]) -> DoctorCheck {
+fn carries(plane: &Plane, dispatchers: &[DoctorDispatcher]) -> DoctorCheck {
     let ok = dispatchers.iter().any(|dispatcher| dispatcher.alive);
     let fix = plane.command(&["dispatch", "--watch", "--dispatcher-id", "dispatch-local"]);
     let value = Some(json!({ "alive": ok }));
@@ -310,17 +314,16 @@ impl Read {
         self.place.exists = found.exists;
         self.place.schema_version = found.schema_version;
         if let Some(ledger) = plane.ledger_to_read().await? {
-            let known = dispatchers::list(&mut *ledger.read().await?, None).await?;
-            for dispatcher in known.into_iter().filter(|one| one.stopped_at.is_none()) {
-                let alive = ledger.is_locked(&crate::dispatch::lock_name(&dispatcher.id)).await?;
-                self.dispatchers.push(DoctorDispatcher {
-                    id: dispatcher.id,
-                    alive,
-                    host: dispatcher.host,
-                    pid: dispatcher.pid,
-                    last_heartbeat_at: dispatcher.heartbeat_at,
-                });
-            }
+            let known = dispatch::known(plane, ledger).await?;
+            let known = known.into_iter().filter(|one| one.standing != Standing::Stopped);
+            self.dispatchers.extend(known.map(|Known { row, standing }| DoctorDispatcher {
+                id: row.id,
+                alive: standing.lives(),
+                state: standing,
+                host: row.host,
+                pid: row.pid,
+                last_heartbeat_at: row.heartbeat_at,
+            }));
             self.rollouts = rollouts(&mut *ledger.read().await?).await?;
         }
         Ok(found.checks.into_iter().filter(|check| !check.ok).map(|check| check.name).collect())

@@ -21,8 +21,9 @@ use crate::verb::Verb;
 
 /// Put a message for a task's manager into the queue
 ///
-/// The manager gets it typed into its pane where one is proved, else it reads it from its inbox. Nothing is sent before a
-/// dispatcher takes it; the receipt says what stands against that as things are now.
+/// The manager gets it typed into its pane where one is proved, else it reads it from its inbox. What a worker says is not
+/// typed: the manager is told that there is something, and which command reads it. Nothing is sent before a dispatcher
+/// takes it; the receipt says what stands against that as things are now.
 #[derive(Args, Serialize, Deserialize, JsonSchema, Debug)]
 #[serde(deny_unknown_fields)]
 pub struct EnqueueNotifyManagerRequest {

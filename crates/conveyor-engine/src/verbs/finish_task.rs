@@ -41,6 +41,7 @@ use super::transcript_capture::lines;
 use super::transcript_capture::mode;
 use crate::Plane;
 use crate::binding;
+use crate::binding::Dropped;
 use crate::caller::judge;
 use crate::caller::judge::Judge;
 use crate::deliver;
@@ -374,7 +375,7 @@ async fn stoppable(db: &mut Db, request: &FinishTaskRequest, pair: &Pair) -> Res
 /// What the commit has done.
 pub(crate) struct Finished {
     pub(crate) task: Task,
-    pub(crate) cancelled: Vec<Delivery>,
+    pub(crate) dropped: Dropped,
     pub(crate) message: Option<Delivery>,
     pub(crate) stops: Vec<(Session, Option<Delivery>)>,
 }
@@ -388,12 +389,12 @@ async fn finish(
     follow_up: bool,
 ) -> Result<Finished> {
     let mut finished =
-        Finished { task: pair.task.clone(), cancelled: Vec::new(), message: None, stops: Vec::new() };
+        Finished { task: pair.task.clone(), dropped: Dropped::default(), message: None, stops: Vec::new() };
     if !follow_up {
         end_run(tx, request, &pair.task).await?;
         if let Some(binding) = &pair.binding {
             let sentence = format!("The binding of {} ended with its task.", pair.task.name);
-            finished.cancelled = binding::end(tx, binding, BindingState::Ended, sentence).await?;
+            finished.dropped = binding::end(tx, binding, BindingState::Ended, sentence).await?;
         }
         finished.task = end_task(tx, request, &pair.task).await?;
     }

@@ -255,8 +255,8 @@ async fn accept(
     let text = format!(
         "Worker {} reports `{word}` on task {name}. Read handoff {handoff}: {} Then look yourself: {}",
         worker.name,
-        plane.command(&["handoff", name, "--latest"]),
-        plane.command(&["cycle", name]),
+        plane.command_line(&["handoff", name, "--latest"]),
+        plane.command_line(&["cycle", name]),
     );
     let mut new = message::new(plane, Kind::NotifyManager, &manager, &text);
     new.task = Some(task.id.clone());

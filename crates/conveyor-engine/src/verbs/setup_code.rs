@@ -79,7 +79,7 @@ impl Verb for SetupCode {
                  Dashboard setup code: {code}\nWorking directory: {folder}\n\
                  Run: {}\n\
                  After registration, wait for the manager. Do not start work until you are bound and have criteria.",
-                plane.command(&["register-worker", "--setup-code", &code])
+                plane.command_line(&["register-worker", "--setup-code", &code])
             ),
             manager_prompt: format!(
                 "Use the manage-codex-workers skill.\n\
@@ -87,7 +87,7 @@ impl Verb for SetupCode {
                  Dashboard setup code: {code}\nWorking directory: {folder}\nGoal: {goal}\n\
                  Run: {}\n\
                  Then run cycles, agree on criteria, nudge only when useful, require evidence, and finish the task.",
-                plane.command(&register_manager(&code, request.goal.as_deref()))
+                plane.command_line(&register_manager(&code, request.goal.as_deref()))
             ),
             task: names.task.to_string(),
             worker: names.worker.to_string(),

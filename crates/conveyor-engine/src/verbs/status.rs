@@ -6,8 +6,6 @@ use conveyor_model::Result;
 use conveyor_model::Timestamp;
 use conveyor_store::Db;
 use conveyor_store::Ledger;
-use conveyor_store::dispatchers;
-use conveyor_store::dispatchers::Dispatcher;
 use conveyor_store::sessions::Session;
 use conveyor_store::tasks;
 use conveyor_store::tasks::Task;
@@ -18,6 +16,8 @@ use serde::Serialize;
 
 use crate::Plane;
 use crate::dispatch;
+use crate::dispatch::Known;
+use crate::dispatch::Standing;
 use crate::glance;
 use crate::glance::CycleGlance;
 use crate::glance::DeliveryGlance;
@@ -58,8 +58,8 @@ impl Request for StatusRequest {
 pub struct DispatcherGlance {
     /// Its id.
     pub dispatcher_id: String,
-    /// `running`, `stopping`, `stopped`, or `dead`: it neither runs nor said goodbye. `unknown` on another host.
-    pub state: &'static str,
+    /// How it stands.
+    pub state: Standing,
     /// Where it runs.
     pub host: String,
     /// Its process.
@@ -121,19 +121,19 @@ impl Verb for Status {
         let Some(ledger) = ledger(plane, &request).await? else { return Ok(nothing(plane)) };
         let mut reader = ledger.read().await?;
         let (now, caller) = (reader.now(), caller(plane, &mut reader).await?);
-        let known = dispatchers::list(&mut reader, None).await?;
         let (wanted, total) = wanted(plane, &mut reader, &request, caller.as_ref()).await?;
         drop(reader);
 
-        let dispatch = dispatchers_of(plane, ledger, known).await?;
+        let known = dispatch::known(plane, ledger).await?;
         let mut reader = ledger.read().await?;
-        let look = Look { plane, now, dispatcher: dispatch.running, caller: caller.as_ref() };
+        let look = Look { plane, now, dispatchers: &known, caller: caller.as_ref() };
         let mut tasks = Vec::with_capacity(wanted.len());
         for task in &wanted {
             tasks.push(look.at(&mut reader, task).await?);
         }
         let truncated = total > tasks.len();
         let more = truncated.then(|| plane.command(&["status", "--limit", &total.to_string()]));
+        let dispatch = glance_at(known);
         Ok(StatusReport { dispatch, next: advice(plane, &tasks), tasks, truncated, more })
     }
 }
@@ -173,31 +173,20 @@ async fn wanted(
     Ok((wanted, total))
 }
 
-/// Which dispatchers run. A lock tells, not the row: a killed process leaves its row behind.
-async fn dispatchers_of(plane: &Plane, ledger: &Ledger, known: Vec<Dispatcher>) -> Result<DispatchGlance> {
-    let mut glance = DispatchGlance::default();
-    for dispatcher in known {
-        let here = dispatcher.host == plane.environment.host;
-        let lives = ledger.is_locked(&dispatch::lock_name(&dispatcher.id)).await?;
-        let state = match (lives, here, &dispatcher.stop_requested_at, &dispatcher.stopped_at) {
-            (true, _, None, _) => "running",
-            (true, _, Some(_), _) => "stopping",
-            (false, _, _, Some(_)) => continue,
-            (false, true, _, None) => "dead",
-            (false, false, _, None) => "unknown",
-        };
-        glance.running |= state == "running";
-        glance.dispatchers.push(DispatcherGlance {
-            dispatcher_id: dispatcher.id,
-            state,
-            host: dispatcher.host,
-            pid: dispatcher.pid,
-            started_at: dispatcher.started_at,
-            last_heartbeat_at: dispatcher.heartbeat_at,
-            log_path: dispatcher.log_path,
-        });
-    }
-    Ok(glance)
+/// The dispatchers that run or died.
+fn glance_at(known: Vec<Known>) -> DispatchGlance {
+    let running = known.iter().any(|one| one.standing.lives());
+    let shown = known.into_iter().filter(|one| one.standing != Standing::Stopped);
+    let dispatchers = shown.map(|Known { row, standing }| DispatcherGlance {
+        dispatcher_id: row.id,
+        state: standing,
+        host: row.host,
+        pid: row.pid,
+        started_at: row.started_at,
+        last_heartbeat_at: row.heartbeat_at,
+        log_path: row.log_path,
+    });
+    DispatchGlance { running, dispatchers: dispatchers.collect() }
 }
 
 /// The most urgent step of all tasks; the first task of those that are equally urgent.
@@ -244,7 +233,7 @@ impl Report for StatusReport {
 }
 
 fn dispatcher_words(one: &DispatcherGlance) -> String {
-    format!("{} {} (pid {} on {})", one.dispatcher_id, one.state, one.pid, one.host)
+    format!("{} {} (pid {} on {})", one.dispatcher_id, one.state.as_str(), one.pid, one.host)
 }
 
 fn task_text(task: &TaskGlance) -> String {

@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::Plane;
 use crate::binding;
+use crate::binding::Dropped;
 use crate::resolve;
 use crate::verb::Agents;
 use crate::verb::Effect;
@@ -27,7 +28,7 @@ use crate::verb::Verb;
 /// End the binding of a task
 ///
 /// The sessions go on; an unfinished task is paused and can be bound again. Messages of the binding that nobody has begun
-/// to deliver are taken back.
+/// to deliver are taken back, and those that were read and not confirmed are not offered again.
 #[derive(Args, Serialize, Deserialize, JsonSchema, Debug)]
 #[serde(deny_unknown_fields)]
 pub struct UnbindRequest {
@@ -57,6 +58,8 @@ pub struct UnbindReport {
     pub already_ended: bool,
     /// Messages that were taken back.
     pub cancelled: Vec<DeliveryId>,
+    /// Messages that a reader was given and did not confirm: they may have been read, and are not offered again.
+    pub expired: Vec<DeliveryId>,
     /// What to run next.
     pub next: String,
 }
@@ -65,11 +68,13 @@ impl Report for UnbindReport {
     fn text(&self) -> Option<String> {
         let how = if self.already_ended { "ended before" } else { "ended" };
         let Self { task, worker, manager, next, .. } = self;
-        let taken_back = match self.cancelled.len() {
+        let count = |count: usize, what: &str| match count {
             0 => String::new(),
-            count => format!("; {count} waiting messages were taken back"),
+            count => format!("; {count} {what}"),
         };
-        Some(format!("{how}: {worker} on {task} under {manager}{taken_back}\nnext: {next}\n"))
+        let taken_back = count(self.cancelled.len(), "waiting messages were taken back");
+        let expired = count(self.expired.len(), "messages may have been read and are not offered again");
+        Some(format!("{how}: {worker} on {task} under {manager}{taken_back}{expired}\nnext: {next}\n"))
     }
 }
 
@@ -94,8 +99,8 @@ impl Verb for Unbind {
         let manager = resolve::by_id(&mut tx, &last.manager_session_id).await?;
         binding::may_arrange(plane, &mut tx, &manager).await?;
         let (worker, manager) = binding::names(&mut tx, &last).await?;
-        let (task, cancelled) = if already_ended {
-            (task, Vec::new())
+        let (task, dropped) = if already_ended {
+            (task, Dropped::default())
         } else {
             let sentence = format!("{worker} no longer works on {} under {manager}.", task.name);
             binding::unbind(&mut tx, &task, &last, sentence).await?
@@ -110,7 +115,8 @@ impl Verb for Unbind {
             worker,
             manager,
             already_ended,
-            cancelled: cancelled.into_iter().map(|delivery| delivery.id).collect(),
+            cancelled: dropped.cancelled.into_iter().map(|delivery| delivery.id).collect(),
+            expired: dropped.expired.into_iter().map(|delivery| delivery.id).collect(),
         })
     }
 }

@@ -155,10 +155,10 @@ pub async fn offer_next_of(
     Ok(Some(after))
 }
 
-/// What a reader was offered and has not confirmed, oldest first.
+/// What a reader was offered and has not confirmed, oldest first; also what has expired in its hands.
 pub async fn offered(db: &mut Db, session: &SessionId, reader: &str) -> Result<Vec<Delivery>> {
     let rest = "WHERE target_session_id = $1 AND inbox_at IS NOT NULL AND consumed_at IS NULL \
-                AND state IN ('pending', 'recorded') AND offered_to = $2 ORDER BY seq";
+                AND state IN ('pending', 'recorded', 'expired') AND offered_to = $2 ORDER BY seq";
     db.all(Delivery::select(rest), args![session, &reader.to_owned()]).await
 }
 
@@ -167,8 +167,8 @@ pub async fn offered(db: &mut Db, session: &SessionId, reader: &str) -> Result<V
 pub async fn consume(tx: &mut Tx, id: &DeliveryId, reader: &str, how: &str, audit: AuditRow) -> Result<bool> {
     let now = tx.now();
     let sql = "UPDATE deliveries SET consumed_at = $2, consumed_by = $3, consumed_how = $4, updated_at = $2, \
-               recorded_at = CASE state WHEN 'pending' THEN $2 ELSE recorded_at END, \
-               state = CASE state WHEN 'pending' THEN 'recorded' ELSE state END \
+               recorded_at = CASE WHEN state IN ('pending', 'expired') THEN $2 ELSE recorded_at END, \
+               state = CASE WHEN state IN ('pending', 'expired') THEN 'recorded' ELSE state END \
                WHERE id = $1 AND inbox_at IS NOT NULL AND consumed_at IS NULL \
                AND (offered_to IS NULL OR offered_to = $3 OR offered_until <= $2)";
     let consumed = tx.change(sql, args![id, &now, &reader.to_owned(), &how.to_owned()]).await? > 0;
@@ -182,8 +182,8 @@ pub async fn consume(tx: &mut Tx, id: &DeliveryId, reader: &str, how: &str, audi
 pub async fn acknowledge(tx: &mut Tx, id: &DeliveryId, reader: &str, audit: AuditRow) -> Result<bool> {
     let now = tx.now();
     let sql = "UPDATE deliveries SET consumed_at = $2, consumed_by = $3, consumed_how = 'ack', updated_at = $2, \
-               recorded_at = CASE state WHEN 'pending' THEN $2 ELSE recorded_at END, \
-               state = CASE state WHEN 'pending' THEN 'recorded' ELSE state END \
+               recorded_at = CASE WHEN state IN ('pending', 'expired') THEN $2 ELSE recorded_at END, \
+               state = CASE WHEN state IN ('pending', 'expired') THEN 'recorded' ELSE state END \
                WHERE id = $1 AND inbox_at IS NOT NULL AND consumed_at IS NULL";
     let consumed = tx.change(sql, args![id, &now, &reader.to_owned()]).await? > 0;
     if consumed {

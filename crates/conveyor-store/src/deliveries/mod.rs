@@ -227,6 +227,8 @@ pub struct NewDelivery {
     pub dedupe_key: Option<String>,
     /// The permission that is needed.
     pub required_permission: Option<String>,
+    /// What the sender said, where the text is conveyor's own words about it.
+    pub said: Option<String>,
 }
 
 /// Leases that a delivery may have unless its sender says otherwise.
@@ -261,6 +263,7 @@ impl NewDelivery {
             idempotency_key: None,
             dedupe_key: None,
             required_permission: None,
+            said: None,
         }
     }
 
@@ -271,7 +274,7 @@ impl NewDelivery {
             self.task,
             self.source,
             self.target,
-            self.body,
+            self.said.as_ref().unwrap_or(&self.body),
             self.payload,
             self.expires_at,
             self.required_permission,
@@ -434,6 +437,10 @@ pub struct Wanted {
     pub task: Option<TaskId>,
     /// Only for this session.
     pub target: Option<SessionId>,
+    /// Only for this worker, from it, or of a binding in which it works.
+    pub worker: Option<SessionId>,
+    /// Only for this manager, from it, or of a binding in which it supervises.
+    pub manager: Option<SessionId>,
     /// Only of these kinds; all when empty.
     pub kinds: Vec<String>,
     /// Only in these states; all when empty.
@@ -452,6 +459,16 @@ pub async fn list(db: &mut Db, wanted: &Wanted, limit: u32) -> Result<Vec<Delive
     let (rest, args) = Filter::new()
         .given("task_id = ?", wanted.task.as_ref())
         .given("target_session_id = ?", wanted.target.as_ref())
+        .given(
+            "(target_session_id = ? OR source_session_id = ? \
+             OR binding_id IN (SELECT id FROM bindings WHERE worker_session_id = ?))",
+            wanted.worker.as_ref(),
+        )
+        .given(
+            "(target_session_id = ? OR source_session_id = ? \
+             OR binding_id IN (SELECT id FROM bindings WHERE manager_session_id = ?))",
+            wanted.manager.as_ref(),
+        )
         .one_of("kind", &wanted.kinds)
         .one_of("state", &wanted.states)
         .given("correlation_id = ?", wanted.correlation.as_ref())

@@ -25,6 +25,7 @@ use serde_json::Value;
 use crate::glance::session_name;
 use crate::glance::shown;
 use crate::listing::one_line;
+use crate::message;
 use crate::waiting::waits_for;
 
 /// One attempt to carry a command out.
@@ -185,7 +186,7 @@ impl Shelf {
                 history.into_iter().map(|attempt| attempt_row(attempt, &delivery.correlation_id)).collect()
             }),
             state: delivery.state.coarse(),
-            message: shown(&delivery.body),
+            message: shown(message::said(&delivery)),
             token: delivery.token,
             id: delivery.id,
             kind: delivery.kind,

@@ -346,3 +346,29 @@ async fn an_agent_decides_only_about_its_own() {
     }
     assert!(run::<Commands>(&world.agent("m"), json!({ "cancel": id })).await.is_ok());
 }
+
+#[tokio::test]
+async fn commands_are_listed_by_worker_and_by_manager() {
+    let world = World::new();
+    let (_, worker, _) = world.bound().await;
+    let nudged = nudge(&world, &worker, &[], Change::default()).await;
+    let notify = json!({ "task": "t", "message": "look" });
+    let told = world.json::<crate::verbs::enqueue_notify_manager::EnqueueNotifyManager>(notify).await;
+    let told = told["command_id"].as_str().unwrap().to_owned();
+    world.session("w2", Role::Worker).await;
+    let ids = async |filter: Value| -> Vec<String> {
+        let listed = world.json::<Commands>(filter).await;
+        let rows = listed.as_array().unwrap().iter();
+        rows.map(|row| row["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let both = [nudged.to_string(), told.clone()];
+    assert_eq!(ids(json!({ "worker": "w" })).await, both);
+    assert_eq!(ids(json!({ "manager": "m" })).await, both);
+    assert_eq!(ids(json!({ "worker": "w", "session": "m" })).await, [told]);
+    assert_eq!(ids(json!({ "worker": "w2" })).await, [] as [String; 0]);
+    assert_eq!(world.error::<Commands>(json!({ "worker": "nosuch" })).await.kind, ErrorKind::NotFound);
+    let error = world.error::<Commands>(json!({ "manager": "w" })).await;
+    assert!(error.message.contains("`w` is a worker, not a manager"), "{error}");
+    let both = world.error::<Commands>(json!({ "manager": "m", "cancel": nudged })).await;
+    assert_eq!(both.kind, ErrorKind::Usage);
+}

@@ -232,7 +232,7 @@ async fn an_agent_gets_a_bounded_listing_and_counts_over_all() {
     assert_eq!(seen["criteria"].as_array().unwrap().len(), limits::LIST_ROWS as usize);
     assert_eq!((&seen["truncated"], &seen["summary"]["proposed"]), (&json!(true), &json!(103)));
     assert_eq!(seen["criteria"][0]["criterion"], "c3");
-    assert!(seen["next"].as_str().unwrap().contains("--limit 103"));
+    assert!(seen["next"].as_str().unwrap().contains("\"limit\":103"));
     let all = world.json::<Criteria>(json!({ "task": "t", "list": true })).await;
     assert_eq!(all["criteria"].as_array().unwrap().len(), 103);
 }

@@ -39,6 +39,7 @@ use crate::manager_context::AckView;
 use crate::manager_context::ConfigView;
 use crate::manager_context::CriteriaNegotiation;
 use crate::manager_context::HandoffView;
+use crate::message;
 use crate::shadow::Seen;
 use crate::verb::Report;
 
@@ -195,7 +196,7 @@ impl From<&Delivery> for Notification {
             delivery_mode: delivery.transport.as_str(),
             correlation_id: delivery.correlation_id.clone(),
             created_at: delivery.created_at,
-            message: delivery.body.clone(),
+            message: message::said(delivery).to_owned(),
             payload: delivery.payload_json.clone(),
         }
     }

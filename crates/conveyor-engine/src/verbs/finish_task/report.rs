@@ -19,6 +19,7 @@ use super::gates::CriteriaAudit;
 use super::gates::DecisionAudit;
 use super::gates::EpilogueAudit;
 use crate::Plane;
+use crate::binding::Dropped;
 use crate::stop::StopReport;
 use crate::stop::StopState;
 use crate::verb::Report;
@@ -56,6 +57,8 @@ pub struct FinishTaskReport {
     pub closed_gates: Vec<ClosedGate>,
     /// Commands of the binding that were taken back.
     pub cancelled_commands: Vec<DeliveryId>,
+    /// Commands of the binding that a reader was given and did not confirm: they may have been read.
+    pub expired_commands: Vec<DeliveryId>,
     /// As it was asked.
     pub stop_manager: bool,
     /// As it was asked.
@@ -83,8 +86,12 @@ impl FinishTaskReport {
         audits: Audits,
         already_done_followup: bool,
     ) -> Self {
-        let finished =
-            Finished { task: pair.task.clone(), cancelled: Vec::new(), message: None, stops: Vec::new() };
+        let finished = Finished {
+            task: pair.task.clone(),
+            dropped: Dropped::default(),
+            message: None,
+            stops: Vec::new(),
+        };
         Self::new(plane, request, pair, audits, finished, Vec::new(), already_done_followup, Vec::new())
     }
 
@@ -116,7 +123,8 @@ impl FinishTaskReport {
             pre_stop_transcript_captures: captures,
             dry_run: request.dry_run,
             closed_gates: audits.closed,
-            cancelled_commands: finished.cancelled.into_iter().map(|delivery| delivery.id).collect(),
+            cancelled_commands: finished.dropped.cancelled.into_iter().map(|delivery| delivery.id).collect(),
+            expired_commands: finished.dropped.expired.into_iter().map(|delivery| delivery.id).collect(),
             stop_manager: request.stop_manager,
             stop_worker: request.stop_worker,
             killed_manager: killed(Role::Manager),

@@ -108,7 +108,7 @@ impl ManagerConfigReport {
             task: TaskOfConfig { id: task.id.clone(), name: task.name.clone() },
             schema: Schema {
                 recommended_collection: "manager_codex_chat",
-                fallback_collection: plane.command(&["manager-config", name, "--interactive"]),
+                fallback_collection: plane.command_line(&["manager-config", name, "--interactive"]),
                 store_answers: plane.command(&["manager-config", name, "--answers-json", "<object of ids>"]),
                 questions: policy::questions(base),
             },

@@ -12,6 +12,8 @@ use conveyor_store::cycles;
 use conveyor_store::cycles::Cycle;
 use conveyor_store::cycles::CycleState;
 use conveyor_store::deliveries;
+use conveyor_store::dispatchers;
+use conveyor_store::dispatchers::Dispatcher;
 use conveyor_store::sessions;
 use conveyor_store::sessions::Role;
 use serde_json::Value;
@@ -23,6 +25,9 @@ use crate::message;
 use crate::testing::World;
 use crate::testing::run;
 use crate::testing::told;
+use crate::verbs::dispatch::Dispatch;
+use crate::verbs::doctor::Doctor;
+use crate::verbs::enqueue_nudge_worker::EnqueueNudgeWorker;
 
 /// The recommended step of the one task.
 async fn step(world: &World) -> String {
@@ -242,4 +247,51 @@ async fn nothing_is_made_and_an_unknown_task_is_an_error() {
     assert_eq!(world.error::<Status>(json!({ "task": "none" })).await.kind, ErrorKind::NotFound);
     let idle = world.json::<Status>(json!({})).await;
     assert!(idle["next"]["command"].as_str().unwrap().contains(" discover --db"));
+}
+
+#[tokio::test]
+async fn a_dispatcher_of_another_host_is_told_the_same_by_all_who_ask_and_does_not_serve_this_one() {
+    let world = World::new();
+    world.bound().await;
+    let mut tx = world.tx().await;
+    let dispatcher = Dispatcher {
+        id: "far".to_owned(),
+        host: "elsewhere".to_owned(),
+        pid: 1,
+        started_at: tx.now(),
+        heartbeat_at: tx.now(),
+        log_path: None,
+        binding_id: None,
+        stop_requested_at: None,
+        stopped_at: None,
+    };
+    dispatchers::start(&mut tx, &dispatcher, told()).await.unwrap();
+    tx.commit().await.unwrap();
+    world.json::<EnqueueNudgeWorker>(json!({ "task": "t", "message": "go" })).await;
+    let states = async || {
+        let status = world.json::<Status>(json!({})).await;
+        let doctor = world.json::<Doctor>(json!({})).await;
+        let far = world.json::<Dispatch>(json!({ "status": true, "dispatcher_id": "far" })).await;
+        let step = status["tasks"][0]["next"]["step"].clone();
+        let runs = [&status["dispatch"]["running"], &doctor["dispatchers"][0]["alive"], &far["running"]];
+        let words = [
+            &status["dispatch"]["dispatchers"][0]["state"],
+            &doctor["dispatchers"][0]["state"],
+            &far["state"],
+        ];
+        assert!(
+            runs.iter().all(|one| *one == runs[0]) && words.iter().all(|one| *one == words[0]),
+            "{words:?}"
+        );
+        (runs[0] == true, words[0].clone(), step)
+    };
+    assert_eq!(states().await, (false, json!("unknown"), json!("start_dispatch")));
+    let held = world.plane.ledger().await.unwrap().try_lock("dispatch-far").await.unwrap().unwrap();
+    assert_eq!(states().await, (true, json!("running"), json!("start_dispatch")));
+    assert_eq!(crate::dispatch::alive(&world.plane).await.unwrap(), None);
+    let mut tx = world.tx().await;
+    dispatchers::request_stop(&mut tx, "far", told()).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(states().await, (true, json!("stopping"), json!("start_dispatch")));
+    drop(held);
 }

@@ -92,6 +92,6 @@ async fn an_agent_gets_the_newest_rows_and_the_command_for_more() {
     let rows = listed.as_array().unwrap();
     assert_eq!((rows.len(), &rows[0]["name"], &rows[99]["name"]), (101, &json!("t3"), &json!("t102")));
     assert_eq!(rows[100]["truncated"], true);
-    assert!(rows[100]["next"].as_str().unwrap().contains("tasks --limit 103 --db"), "{}", rows[100]);
+    assert_eq!(rows[100]["next"], "call the tool tasks with {\"limit\":103}");
     assert_eq!(world.json::<Tasks>(json!({})).await.as_array().unwrap().len(), 103);
 }

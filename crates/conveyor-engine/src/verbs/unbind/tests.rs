@@ -51,6 +51,40 @@ async fn the_task_is_paused_and_what_waited_is_taken_back() {
 }
 
 #[tokio::test]
+async fn what_a_reader_was_given_is_not_offered_for_ever_and_has_arrived_when_it_is_confirmed() {
+    let world = World::new();
+    let (_, worker, _) = world.bound().await;
+    for text in ["a", "b"] {
+        let nudge = json!({ "task": "t", "message": text });
+        world.json::<crate::verbs::enqueue_nudge_worker::EnqueueNudgeWorker>(nudge).await;
+    }
+    world.json::<crate::verbs::dispatch::Dispatch>(json!({})).await;
+    let read = json!({ "session": "w", "consume_next": true });
+    let given =
+        world.json::<crate::verbs::session_inbox::SessionInbox>(read.clone()).await["consumed"].clone();
+
+    let ended = world.run::<Unbind>(json!({ "task": "t" })).await.unwrap();
+    assert_eq!(ended.json["expired"], json!([given["command_id"]]));
+    assert_eq!(ended.json["cancelled"].as_array().unwrap().len(), 1, "the one that nobody was given");
+    assert!(ended.text.unwrap().contains("1 messages may have been read"));
+    let told = world.told().await;
+    let why = "its binding ended before its reader confirmed it";
+    assert!(told.iter().any(|told| told.contains(why)), "{told:?}");
+    let id = given["command_id"].as_str().unwrap().parse().unwrap();
+    let now = async || deliveries::get(&mut *world.tx().await, &id).await.unwrap().unwrap();
+    assert_eq!((now().await.state, now().await.error.as_deref()), (Stage::Expired, Some(why)));
+    let later = crate::testing::run::<crate::verbs::session_inbox::SessionInbox>(
+        &world.plane,
+        json!({ "session": "w" }),
+    );
+    assert_eq!(later.await.unwrap().json["items"], json!([]), "nothing is offered to {}", worker.name);
+
+    let ack = json!({ "session": "w", "ack": [given["command_id"]] });
+    world.json::<crate::verbs::session_inbox::SessionInbox>(ack).await;
+    assert_eq!(now().await.state, Stage::Recorded);
+}
+
+#[tokio::test]
 async fn a_repetition_says_so_and_a_task_without_binding_is_an_error() {
     let world = World::new();
     world.bound().await;
