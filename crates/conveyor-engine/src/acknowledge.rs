@@ -83,7 +83,7 @@ impl Report for AckReport {
 
 /// Records an acknowledgement when there is one to record, else reads the latest.
 pub(crate) async fn run(plane: &Plane, role: Role, asked: Asked) -> Result<AckReport> {
-    let payload = JsonObject::given(asked.from_stdin, asked.payload)?;
+    let payload = JsonObject::given(&plane.caller, asked.from_stdin, asked.payload)?;
     plane.ledger_that_exists().await?;
     match payload {
         Some(payload) => record(plane, role, &asked.task, payload, asked.correlation_id).await,
@@ -108,8 +108,7 @@ async fn record(
     payload: JsonObject,
     correlation: Option<String>,
 ) -> Result<AckReport> {
-    let mut tx = plane.ledger().await?.write(&plane.actor().await?).await?;
-    let task = resolve::task(&mut tx, task).await?;
+    let (mut tx, task) = resolve::task_to_change(plane, task).await?;
     let binding = speaker::may_speak(plane, &mut tx, &task, Speaks::For(role)).await?;
     let ack = insert(&mut tx, role, &task, binding.as_ref(), payload, correlation).await?;
     let report = answer(plane, &mut tx, &task, ack, binding.as_ref()).await?;

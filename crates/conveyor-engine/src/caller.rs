@@ -47,7 +47,8 @@ pub enum Caller {
 impl Caller {
     /// The caller of a command line.
     pub fn of_environment(environment: &Environment) -> Self {
-        if environment.is_agent() {
+        // Nobody but an agent's command is in Codex's sandbox, also where it hides that.
+        if environment.is_agent() || environment.is_sandboxed() {
             let thread = environment.variable("CODEX_THREAD_ID").map(ToOwned::to_owned);
             Self::Shell { thread, sandboxed: environment.is_sandboxed() }
         } else {

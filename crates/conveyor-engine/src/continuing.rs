@@ -25,7 +25,6 @@ use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
 
-use crate::Caller;
 use crate::Plane;
 use crate::object::JsonObject;
 use crate::resolve;
@@ -40,20 +39,6 @@ use crate::verbs::continuation::TaskOfContinuation;
 /// The permission that a comparison by somebody independent needs.
 pub(crate) const SPAWN_REVIEWER: &str = "context.spawn_reviewer";
 
-/// The object that was handed over, if any. Over MCP standard input is the protocol's.
-pub(crate) fn payload(
-    plane: &Plane,
-    from_stdin: bool,
-    given: Option<JsonObject>,
-) -> Result<Option<JsonObject>> {
-    match (from_stdin, &plane.caller) {
-        (true, Caller::Tool { .. }) => {
-            Err(Error::usage("there is no standard input over MCP").hint("use `payload_json`"))
-        }
-        (true, Caller::Person | Caller::Shell { .. }) | (false, _) => JsonObject::given(from_stdin, given),
-    }
-}
-
 /// Records a proposal of one side. A manager answers a worker's.
 pub(crate) async fn submit(
     plane: &Plane,
@@ -62,8 +47,7 @@ pub(crate) async fn submit(
     payload: JsonObject,
     correlation: Option<&str>,
 ) -> Result<ContinuationView> {
-    let mut tx = plane.ledger().await?.write(&plane.actor().await?).await?;
-    let task = resolve::task(&mut tx, task).await?;
+    let (mut tx, task) = resolve::task_to_change(plane, task).await?;
     let binding = speaker::may_speak(plane, &mut tx, &task, Speaks::For(role)).await?;
     let correlation =
         correlation.map_or_else(|| format!("continuation-{}", plane.clock.uuid_v7()), str::to_owned);

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::path::PathBuf;
 
+use conveyor_agents::process;
 use conveyor_model::Error;
 use conveyor_model::Result;
 
@@ -12,6 +13,7 @@ const KEPT: &[&str] = &[
     "CLAUDECODE",
     "CODEX_CI",
     "CODEX_HOME",
+    "CODEX_SANDBOX",
     "CODEX_SANDBOX_NETWORK_DISABLED",
     "CODEX_THREAD_ID",
     "CONVEYOR_DATABASE_URL",
@@ -28,6 +30,8 @@ const KEPT: &[&str] = &[
 #[derive(Clone, Debug)]
 pub struct Environment {
     variables: HashMap<&'static str, String>,
+    /// The system shows that Codex's sandbox holds this process, whatever the variables say.
+    confined: bool,
     /// The working directory.
     pub cwd: PathBuf,
     /// This executable, absolute: what reports and prompts name.
@@ -47,13 +51,15 @@ impl Environment {
             .map_err(|error| Error::environment(format!("the path of this program is not known: {error}")))?;
         let variables = KEPT.iter().filter_map(|&name| Some((name, std::env::var(name).ok()?))).collect();
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        Ok(Self { variables, cwd, executable, pid: std::process::id(), host })
+        let confined = process::inside_sandbox().is_some();
+        Ok(Self { variables, confined, cwd, executable, pid: std::process::id(), host })
     }
 
     /// Surroundings made for a test.
     pub fn of(cwd: &Path, variables: &[(&'static str, &str)]) -> Self {
         Self {
             variables: variables.iter().map(|&(name, value)| (name, value.to_owned())).collect(),
+            confined: false,
             cwd: cwd.to_owned(),
             executable: PathBuf::from("conveyor"),
             pid: std::process::id(),
@@ -95,9 +101,11 @@ impl Environment {
         ["CODEX_THREAD_ID", "CODEX_CI", "CLAUDECODE"].iter().any(|name| self.variable(name).is_some())
     }
 
-    /// Whether this process runs in a sandbox that keeps it from tmux, sockets and files outside the workspace.
+    /// Whether this process runs in a sandbox that keeps it from tmux, sockets and files outside the workspace: by what its
+    /// variables say, or by what the system shows where they were taken away.
     pub fn is_sandboxed(&self) -> bool {
-        self.variable("CODEX_SANDBOX_NETWORK_DISABLED").is_some()
+        let said = ["CODEX_SANDBOX", "CODEX_SANDBOX_NETWORK_DISABLED"];
+        self.confined || said.iter().any(|name| self.variable(name).is_some())
     }
 
     /// An absolute path for one that may be relative to the working directory or begin with `~`.

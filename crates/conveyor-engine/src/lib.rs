@@ -3,6 +3,7 @@
 
 pub mod acknowledge;
 mod adopt;
+mod artifact;
 mod attention;
 pub mod binding;
 pub mod caller;

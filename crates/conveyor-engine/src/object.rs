@@ -13,6 +13,8 @@ use serde::Serialize;
 use serde_json::Map;
 use serde_json::Value;
 
+use crate::Caller;
+
 /// A JSON object of bounded size.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(transparent)]
@@ -41,10 +43,23 @@ impl JsonObject {
         Self::read(std::io::stdin().lock())
     }
 
-    /// The object that a caller gave: on standard input where it says so, else as an argument.
+    /// The object that a caller gave: on standard input where it says so, else as an argument. Over MCP standard input is
+    /// the protocol's.
+    ///
+    /// Errors: usage, when standard input holds no object, or is none of the caller's.
+    pub fn given(caller: &Caller, from_stdin: bool, argument: Option<Self>) -> Result<Option<Self>> {
+        match (from_stdin, caller) {
+            (true, Caller::Tool { .. }) => {
+                Err(Error::usage("there is no standard input over MCP").hint("use `payload_json`"))
+            }
+            (true, Caller::Person | Caller::Shell { .. }) | (false, _) => Self::typed(from_stdin, argument),
+        }
+    }
+
+    /// The same for what is known to be typed on a command line.
     ///
     /// Errors: usage, when standard input holds no object.
-    pub fn given(from_stdin: bool, argument: Option<Self>) -> Result<Option<Self>> {
+    pub fn typed(from_stdin: bool, argument: Option<Self>) -> Result<Option<Self>> {
         if from_stdin { Self::from_stdin().map(Some) } else { Ok(argument) }
     }
 

@@ -4,6 +4,7 @@ use conveyor_model::Error;
 use conveyor_model::Name;
 use conveyor_model::Result;
 use conveyor_store::Db;
+use conveyor_store::Tx;
 use conveyor_store::bindings;
 use conveyor_store::bindings::Binding;
 use conveyor_store::sessions;
@@ -13,12 +14,22 @@ use conveyor_store::sessions::SessionState;
 use conveyor_store::tasks;
 use conveyor_store::tasks::Task;
 
+use crate::Plane;
+
 /// A task by its id or name; the unfinished one where several have had the name.
 pub async fn task(db: &mut Db, text: &str) -> Result<Task> {
     tasks::by_id_or_name(db, text).await?.ok_or_else(|| {
         Error::not_found(format!("there is no task `{}`", text.escape_debug()))
             .hint("list them: conveyor tasks")
     })
+}
+
+/// A task by its id or name, in a transaction that is to change something about it. No ledger is made for it.
+pub async fn task_to_change(plane: &Plane, text: &str) -> Result<(Tx, Task)> {
+    plane.ledger_that_exists().await?;
+    let mut tx = plane.ledger().await?.write(&plane.actor().await?).await?;
+    let task = task(&mut tx, text).await?;
+    Ok((tx, task))
 }
 
 /// A session by its name, active or gone.

@@ -235,3 +235,6 @@ pub const TOOL_OUTPUT_BYTES: usize = 2_048;
 
 /// The longest time that a check may be given, in seconds.
 pub const CHECK_SECONDS_MAX: u32 = 6 * 3_600;
+
+/// Largest file whose digest is taken as evidence: a video of a test run fits; a second of reading at most.
+pub const ARTIFACT_BYTES: u64 = 128 * 1024 * 1024;

@@ -184,3 +184,32 @@ fn a_detached_dispatcher_tells_what_it_does_in_its_log() {
     until("the end is told", || written().contains("is gone"));
     assert_eq!(mode(Path::new(&log)), 0o600);
 }
+
+#[test]
+fn a_long_log_is_set_aside_at_once_and_no_line_of_it_is_lost() {
+    let mut home = Home::new();
+    let started = home.detach();
+    let log = started["log_path"].as_str().unwrap().to_owned();
+    let before = format!("{log}.1");
+    // What somebody else writes into it, at the moment of the cut too, and what the dispatcher itself tells.
+    let line = format!("{}\n", "x".repeat(99));
+    let most = usize::try_from(conveyor_model::limits::DISPATCH_LOG_BYTES).unwrap();
+    for round in 1..=3 {
+        let filler = line.repeat(most / line.len() + 1);
+        let mut file = std::fs::OpenOptions::new().append(true).open(&log).unwrap();
+        std::io::Write::write_all(&mut file, filler.as_bytes()).unwrap();
+        std::io::Write::write_all(&mut file, format!("end of round {round}\n").as_bytes()).unwrap();
+        home.json(&["tasks", "--create", &format!("t{round}"), "--goal", "g"]);
+        until("it is cut", || {
+            std::fs::metadata(&log).is_ok_and(|meta| meta.len() < most as u64)
+                && std::fs::read_to_string(&before)
+                    .is_ok_and(|old| old.contains(&format!("end of round {round}")))
+        });
+        std::io::Write::write_all(&mut file, b"late\n").unwrap();
+        assert!(std::fs::read_to_string(&before).unwrap().ends_with("late\n"), "its writer's end is kept");
+    }
+    assert_eq!((mode(Path::new(&log)), mode(Path::new(&before))), (0o600, 0o600));
+    // It writes into the new one.
+    std::fs::remove_dir_all(home.folder.path().join("ledger")).unwrap();
+    until("the end is told", || std::fs::read_to_string(&log).unwrap().contains("is gone"));
+}

@@ -35,12 +35,17 @@ struct Talk {
 impl Talk {
     /// Starts a server that has nothing but a home.
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    fn start_with(variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_conveyor"))
             .arg("mcp")
             .env_clear()
             .env("HOME", folder.path())
             .env("PATH", "/usr/bin:/bin")
+            .envs(variables.iter().copied())
             .current_dir(folder.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -53,14 +58,18 @@ impl Talk {
 
     /// Starts a server and shakes hands.
     fn greeted() -> Self {
-        let mut talk = Self::start();
+        Self::start().greet()
+    }
+
+    fn greet(mut self) -> Self {
+        let talk = &mut self;
         let client = json!({ "name": "test", "version": "0" });
         let hello = json!({ "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client });
         let answer = talk.ask("initialize", &hello);
         assert_eq!(answer["result"]["serverInfo"]["name"], "conveyor");
         assert!(answer["result"]["instructions"].as_str().unwrap().contains("`status`"));
         talk.line(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }).to_string());
-        talk
+        self
     }
 
     fn line(&mut self, line: &str) {
@@ -119,6 +128,22 @@ impl Drop for Talk {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+#[test]
+fn warnings_go_to_stderr_as_the_dispatchers_do_and_never_into_the_protocol() {
+    let warned = |variables: &[(&str, &str)]| {
+        let mut talk = Talk::start_with(variables).greet();
+        let mut stderr = talk.child.stderr.take().unwrap();
+        talk.call("tasks", &json!({ "create": "t", "goal": "g" }));
+        talk.leave();
+        let mut told = String::new();
+        std::io::Read::read_to_string(&mut stderr, &mut told).unwrap();
+        told
+    };
+    assert_eq!(warned(&[]), "", "nothing is wrong");
+    let told = warned(&[("CONVEYOR_LOG", "debug")]);
+    assert!(told.contains(" DEBUG ") || told.contains(" INFO "), "{told}");
 }
 
 #[test]

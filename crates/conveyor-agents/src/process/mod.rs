@@ -77,6 +77,11 @@ pub fn named_pid(pid: u32) -> Result<NamedPid> {
     })
 }
 
+/// Why this process runs inside Codex's sandbox, if that can be seen without asking its environment.
+pub fn inside_sandbox() -> Option<String> {
+    platform::inside_sandbox()
+}
+
 /// What is known of a running process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {

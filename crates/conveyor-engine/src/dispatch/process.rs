@@ -221,19 +221,42 @@ fn open_log(log: &Path) -> std::io::Result<File> {
     if let Some(folder) = log.parent() {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
-    turn_over(log);
+    if is_long(log) {
+        set_aside(log)?;
+    }
+    append_to(log)
+}
+
+fn append_to(log: &Path) -> std::io::Result<File> {
     fs::OpenOptions::new().append(true).create(true).mode(0o600).open(log)
 }
 
-/// Keeps a log short: what is too long is copied to `.1` and begins anew. Its writer appends, hence goes on at the start.
+fn is_long(log: &Path) -> bool {
+    fs::metadata(log).is_ok_and(|meta| meta.len() > limits::DISPATCH_LOG_BYTES)
+}
+
+/// The one before is kept as `.1`, in place of the one before that.
+fn set_aside(log: &Path) -> std::io::Result<()> {
+    fs::rename(log, log.with_extension("log.1"))
+}
+
+/// Keeps the log of this process short: what is too long is set aside, and standard output and error go on in a new file.
+///
+/// Each line is in one of the two files, whoever writes at that moment: what was opened before goes on in the old one.
 pub(super) fn turn_over(log: &Path) {
-    let is_long = fs::metadata(log).is_ok_and(|meta| meta.len() > limits::DISPATCH_LOG_BYTES);
-    if is_long && fs::copy(log, log.with_extension("log.1")).is_ok() {
-        let cut = fs::OpenOptions::new().write(true).open(log).and_then(|file| file.set_len(0));
-        if let Err(error) = cut {
-            tracing::warn!(%error, "the log cannot be cut");
-        }
+    if is_long(log)
+        && let Err(error) = begin_anew(log)
+    {
+        tracing::warn!(%error, "the log cannot be cut");
     }
+}
+
+fn begin_anew(log: &Path) -> std::io::Result<()> {
+    set_aside(log)?;
+    let fresh = append_to(log)?;
+    rustix::stdio::dup2_stdout(&fresh)?;
+    rustix::stdio::dup2_stderr(&fresh)?;
+    Ok(())
 }
 
 /// Asks a dispatcher to end, and waits until it has.

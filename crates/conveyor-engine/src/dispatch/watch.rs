@@ -195,8 +195,11 @@ impl Watching<'_> {
         }
     }
 
-    /// Where the chain stands; and whether this dispatcher is to end.
+    /// Where the chain stands; and whether this dispatcher is to end. Keeps its log short by the way.
     async fn look_up(&self, seen: i64) -> Result<i64> {
+        if let Some(log) = &self.ends.log {
+            process::turn_over(log);
+        }
         if process::is_lost(self.d.plane) {
             self.end();
             return Ok(seen);
@@ -217,15 +220,12 @@ impl Watching<'_> {
         Ok(head)
     }
 
-    /// Shows that it lives, and keeps its log short.
+    /// Shows that it lives.
     async fn beat(&self) {
         loop {
             self.d.plane.clock.sleep(limits::HEARTBEAT).await;
             if let Err(error) = self.beat_once().await {
                 tracing::warn!(%error, "no heartbeat");
-            }
-            if let Some(log) = &self.ends.log {
-                process::turn_over(log);
             }
         }
     }

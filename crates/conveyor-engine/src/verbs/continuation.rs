@@ -253,7 +253,7 @@ impl Verb for Continuation {
     type Report = ContinuationReport;
 
     async fn run(plane: &Plane, request: ContinuationRequest) -> Result<ContinuationReport> {
-        let payload = continuing::payload(plane, request.from_stdin, request.payload_json.clone())?;
+        let payload = JsonObject::given(&plane.caller, request.from_stdin, request.payload_json.clone())?;
         match (request.act()?, payload) {
             (Act::Submit(role), Some(payload)) => {
                 let correlation = request.correlation_id.as_deref();

@@ -363,9 +363,7 @@ impl Verb for Criteria {
 
 /// Adds or judges, in one step, and tells how things stand afterwards.
 async fn change(plane: &Plane, request: &CriteriaRequest, action: &Action) -> Result<CriteriaReport> {
-    plane.ledger_that_exists().await?;
-    let mut tx = plane.ledger().await?.write(&plane.actor().await?).await?;
-    let task = resolve::task(&mut tx, &request.task).await?;
+    let (mut tx, task) = resolve::task_to_change(plane, &request.task).await?;
     let done = match decide(plane, &mut tx, request, action, &task).await {
         Ok(done) => done,
         Err(refusal) if refusal.kind == conveyor_model::ErrorKind::Refused => {

@@ -374,6 +374,42 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_was_not_understood_is_counted_by_version_over_all_rollouts() {
+        use std::io::Write as _;
+        let world = World::new();
+        for (name, version, unknown, bad, leap) in
+            [("w", "0.169.0", 2, 1, 7), ("w2", "0.144.0", 1, 2, 2), ("w3", "0.169.0", 1, 0, 3)]
+        {
+            let worker = world.session(name, conveyor_store::sessions::Role::Worker).await;
+            let meta = json!({ "id": format!("thread-{name}"), "cli_version": version });
+            world.record(&worker, "session_meta", meta).await;
+            let mut file = std::fs::OpenOptions::new().append(true).open(world.rollout(&worker)).unwrap();
+            let mut line = |ordinal: u64, kind: &str| {
+                let at = world.plane.clock.now();
+                let payload = json!({ "type": kind });
+                let line = json!({
+                    "timestamp": at, "ordinal": ordinal, "type": "event_msg", "payload": payload,
+                });
+                writeln!(file, "{line}").unwrap();
+            };
+            line(1, "task_started");
+            line(leap, "task_complete");
+            for number in 1..=unknown {
+                line(leap + number, "never_seen_before");
+            }
+            for _ in 0..bad {
+                writeln!(file, "not json").unwrap();
+            }
+            crate::ingest::session(&world.plane, &worker).await.unwrap();
+        }
+        let rollouts = world.json::<Doctor>(json!({})).await["rollouts"].clone();
+        assert_eq!(rollouts["followed"], 3);
+        assert_eq!(rollouts["unknown_records"], json!({ "0.144.0": 1, "0.169.0": 3 }));
+        assert_eq!(rollouts["bad_lines"]["not_json"], 3);
+        assert_eq!(rollouts["gaps"], 2, "from 1 to 2 nothing is missing");
+    }
+
+    #[tokio::test]
     async fn what_of_a_rollout_was_not_understood_is_counted() {
         let world = World::new();
         let worker = world.session("w", conveyor_store::sessions::Role::Worker).await;

@@ -187,8 +187,7 @@ impl Verb for Handoff {
 }
 
 async fn record(plane: &Plane, request: HandoffRequest) -> Result<HandoffReport> {
-    let mut tx = plane.ledger().await?.write(&plane.actor().await?).await?;
-    let task = resolve::task(&mut tx, &request.task).await?;
+    let (mut tx, task) = resolve::task_to_change(plane, &request.task).await?;
     let binding = speaker::may_speak(plane, &mut tx, &task, Speaks::ForEither).await?;
     let said = Said {
         summary: request.summary.unwrap_or_default(),

@@ -83,7 +83,7 @@ impl Request for InboxAckRequest {
     }
 
     fn letter(&self) -> Result<Option<Letter>> {
-        let payload = JsonObject::given(self.from_stdin, self.payload_json.clone())?;
+        let payload = JsonObject::typed(self.from_stdin, self.payload_json.clone())?;
         Ok(Some(Letter::InboxAck(Self { from_stdin: false, payload_json: payload, ..self.clone() })))
     }
 
@@ -245,9 +245,9 @@ async fn record(
     role: Role,
     status: ReceiptStatus,
 ) -> Result<InboxAckReport> {
-    let payload = JsonObject::given(request.from_stdin, request.payload_json)?.unwrap_or_default();
-    let mut tx = plane.ledger().await?.write(&plane.actor().await?).await?;
-    let task = resolve::task(&mut tx, &request.task).await?;
+    let payload = JsonObject::given(&plane.caller, request.from_stdin, request.payload_json)?;
+    let payload = payload.unwrap_or_default();
+    let (mut tx, task) = resolve::task_to_change(plane, &request.task).await?;
     speaker::may_speak(plane, &mut tx, &task, Speaks::For(role)).await?;
     let (delivery, target) = message(&mut tx, &task, request.notification_id).await?;
     let said = Said { role, status, payload, correlation: request.correlation_id };

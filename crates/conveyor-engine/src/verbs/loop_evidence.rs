@@ -1,5 +1,7 @@
 //! `loop-evidence`: receipts for what was tried against the work.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use clap::ValueEnum;
 use conveyor_model::Error;
@@ -9,6 +11,7 @@ use conveyor_model::Result;
 use conveyor_model::limits;
 use conveyor_store::AuditRow;
 use conveyor_store::Tx;
+use conveyor_store::bindings;
 use conveyor_store::criteria;
 use conveyor_store::criteria::Criterion;
 use conveyor_store::criteria::CriterionSource;
@@ -18,6 +21,7 @@ use conveyor_store::evidence::Evidence;
 use conveyor_store::evidence::EvidenceKind;
 use conveyor_store::runs;
 use conveyor_store::runs::Run;
+use conveyor_store::sessions::Role;
 use conveyor_store::tasks::Task;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -27,6 +31,8 @@ use serde_json::json;
 
 use super::criteria::Source;
 use crate::Plane;
+use crate::artifact;
+use crate::artifact::Artifact;
 use crate::caller::judge;
 use crate::caller::judge::Judge;
 use crate::resolve;
@@ -73,7 +79,7 @@ pub struct LoopEvidenceRequest {
     #[arg(long, value_enum, default_value_t = source())]
     #[serde(default = "source")]
     pub source: Source,
-    /// A file that shows it
+    /// A file that shows it; its size and SHA-256 are kept with the evidence
     #[arg(long, value_name = "PATH", allow_hyphen_values = true)]
     pub artifact_path: Option<String>,
     /// What ties it to other records
@@ -181,9 +187,8 @@ impl Verb for LoopEvidence {
     type Report = LoopEvidenceReport;
 
     async fn run(plane: &Plane, request: LoopEvidenceRequest) -> Result<LoopEvidenceReport> {
-        plane.ledger_that_exists().await?;
-        let mut tx = plane.ledger().await?.write(&plane.actor().await?).await?;
-        let task = resolve::task(&mut tx, &request.task).await?;
+        let artifact = artifact(plane, &request).await?;
+        let (mut tx, task) = resolve::task_to_change(plane, &request.task).await?;
         let allowed = match judge::judge(plane, &mut tx, &task).await {
             Ok(Judge::Full) => Ok(()),
             Ok(Judge::Proposes) => Err(Error::refused("a worker does not vouch for its own work")
@@ -198,7 +203,7 @@ impl Verb for LoopEvidence {
             Err(error) => return Err(error),
         }
         let run = run_of(&mut tx, &request, &task).await?;
-        let said = said(&request, run.as_ref());
+        let said = said(&request, run.as_ref(), artifact.as_ref());
         let criterion = criterion(&mut tx, &request, &task, run.as_ref(), &said).await?;
         let receipt = receipt(&mut tx, &request, &criterion, &said).await?;
         tx.commit().await?;
@@ -215,6 +220,26 @@ impl Verb for LoopEvidence {
             run: run.map(|run| run.name),
         })
     }
+}
+
+/// The file that is named, as it is now. It is looked at before anything is locked, and only for who may vouch: everybody
+/// else is refused later.
+async fn artifact(plane: &Plane, request: &LoopEvidenceRequest) -> Result<Option<Artifact>> {
+    let mut reader = plane.ledger_that_exists().await?.read().await?;
+    let Some(given) = &request.artifact_path else { return Ok(None) };
+    let task = resolve::task(&mut reader, &request.task).await?;
+    if !matches!(judge::judge(plane, &mut reader, &task).await, Ok(Judge::Full)) {
+        return Ok(None);
+    }
+    let mut folders: Vec<PathBuf> = Vec::new();
+    if let Some(binding) = bindings::of_task(&mut reader, &task.id).await?.pop() {
+        for role in [Role::Worker, Role::Manager] {
+            let session = resolve::by_id(&mut reader, binding.side(role)).await?;
+            folders.push(session.cwd.into());
+        }
+    }
+    drop(reader);
+    artifact::fix(plane, &folders, given).map(Some)
 }
 
 /// The run that is named; names are looked up within the task.
@@ -234,7 +259,7 @@ async fn run_of(tx: &mut Tx, request: &LoopEvidenceRequest, task: &Task) -> Resu
     })
 }
 
-fn said(request: &LoopEvidenceRequest, run: Option<&Run>) -> Value {
+fn said(request: &LoopEvidenceRequest, run: Option<&Run>, artifact: Option<&Artifact>) -> Value {
     let mut said = json!({
         "evidence_type": ADVERSARIAL,
         "failure_mode": request.failure_mode.trim(),
@@ -246,6 +271,7 @@ fn said(request: &LoopEvidenceRequest, run: Option<&Run>) -> Value {
         ("ralph_loop_run_id", run.map(|run| json!(run.id))),
         ("iteration", request.iteration.map(|number| json!(number))),
         ("artifact_path", request.artifact_path.as_ref().map(|path| json!(path))),
+        ("artifact", artifact.map(|artifact| json!(artifact))),
         ("correlation_id", request.correlation_id.as_ref().map(|id| json!(id))),
     ];
     for (key, value) in more {

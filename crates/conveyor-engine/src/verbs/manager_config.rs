@@ -314,8 +314,7 @@ fn ask(plane: &Plane, task: &Task, base: &Config) -> Result<Settings> {
 
 /// Stores what is set, with the criteria that follow from it.
 async fn record(plane: &Plane, word: &str, settings: &Settings) -> Result<ManagerConfigReport> {
-    let mut tx = plane.ledger().await?.write(&plane.actor().await?).await?;
-    let task = resolve::task(&mut tx, word).await?;
+    let (mut tx, task) = resolve::task_to_change(plane, word).await?;
     speaker::may_speak(plane, &mut tx, &task, Speaks::ToPrepare).await?;
     let before = configs::get(&mut tx, &task.id).await?;
     let base = before.clone().unwrap_or_else(|| Config::new(task.id.clone(), tx.now()));

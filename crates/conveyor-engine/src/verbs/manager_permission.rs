@@ -172,9 +172,7 @@ impl Verb for ManagerPermission {
     type Report = ManagerPermissionReport;
 
     async fn run(plane: &Plane, request: ManagerPermissionRequest) -> Result<ManagerPermissionReport> {
-        plane.ledger_that_exists().await?;
-        let mut tx = plane.ledger().await?.write(&plane.actor().await?).await?;
-        let task = resolve::task(&mut tx, &request.task).await?;
+        let (mut tx, task) = resolve::task_to_change(plane, &request.task).await?;
         speaker::may_speak(plane, &mut tx, &task, Speaks::ToPrepare).await?;
         let found = look(&mut tx, &task, &request).await?;
         let report = report(plane, task, request, found);

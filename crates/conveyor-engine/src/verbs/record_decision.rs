@@ -123,9 +123,7 @@ impl Verb for RecordDecision {
     type Report = RecordDecisionReport;
 
     async fn run(plane: &Plane, request: RecordDecisionRequest) -> Result<RecordDecisionReport> {
-        plane.ledger_that_exists().await?;
-        let mut tx = plane.ledger().await?.write(&plane.actor().await?).await?;
-        let task = resolve::task(&mut tx, &request.task).await?;
+        let (mut tx, task) = resolve::task_to_change(plane, &request.task).await?;
         let binding = speaker::may_speak(plane, &mut tx, &task, Speaks::For(Role::Manager)).await?;
         let cycle = cycle_of(&mut tx, &task, request.cycle_id).await?;
         let made = Made {

@@ -91,10 +91,7 @@ impl Verb for Unbind {
     type Report = UnbindReport;
 
     async fn run(plane: &Plane, request: UnbindRequest) -> Result<UnbindReport> {
-        plane.ledger_that_exists().await?;
-        let actor = plane.actor().await?;
-        let mut tx = plane.ledger().await?.write(&actor).await?;
-        let task = resolve::task(&mut tx, &request.task).await?;
+        let (mut tx, task) = resolve::task_to_change(plane, &request.task).await?;
         let (last, already_ended) = last_binding(&mut tx, &task).await?;
         let manager = resolve::by_id(&mut tx, &last.manager_session_id).await?;
         binding::may_arrange(plane, &mut tx, &manager).await?;

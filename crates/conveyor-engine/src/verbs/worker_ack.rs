@@ -58,7 +58,7 @@ impl Request for WorkerAckRequest {
     }
 
     fn letter(&self) -> Result<Option<Letter>> {
-        let payload = JsonObject::given(self.from_stdin, self.payload_json.clone())?;
+        let payload = JsonObject::typed(self.from_stdin, self.payload_json.clone())?;
         Ok(Some(Letter::WorkerAck(Self { from_stdin: false, payload_json: payload, ..self.clone() })))
     }
 

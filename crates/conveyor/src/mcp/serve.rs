@@ -21,6 +21,7 @@ use super::NAME;
 use super::ledgers::Ledgers;
 use super::server::Server;
 use super::stdio;
+use crate::log;
 use crate::output;
 use crate::output::Shown;
 
@@ -38,6 +39,7 @@ pub(super) fn run(program: &str, db: Option<String>) -> ExitCode {
 }
 
 fn start(db: Option<String>) -> Result<()> {
+    log::to_stderr();
     let environment = Environment::capture()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

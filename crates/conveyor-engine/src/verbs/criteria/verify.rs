@@ -64,9 +64,7 @@ pub(super) async fn verify(plane: &Plane, request: &CriteriaRequest, ids: &[i64]
 
 /// Everything is looked up, and refused where it has to be, before anything is run.
 async fn plan(plane: &Plane, request: &CriteriaRequest, ids: &[i64]) -> Result<Plan> {
-    plane.ledger_that_exists().await?;
-    let mut tx = plane.ledger().await?.write(&plane.actor().await?).await?;
-    let task = resolve::task(&mut tx, &request.task).await?;
+    let (mut tx, task) = resolve::task_to_change(plane, &request.task).await?;
     let found = async {
         match judge::judge(plane, &mut tx, &task).await? {
             Judge::Full => {}
