@@ -38,6 +38,7 @@ pub use self::flags::LaunchFlags;
 pub use self::flags::OnDialog;
 pub use self::flags::Profile;
 pub use self::flags::Sandbox;
+pub(crate) use self::orphans::cut_off;
 pub use self::plan::Spec;
 pub use self::plan::Wanted;
 pub use self::plan::plan;

@@ -28,6 +28,7 @@ use serde_json::Value;
 use serde_json::json;
 
 use super::with_pane;
+use crate::Caller;
 use crate::Plane;
 use crate::message;
 
@@ -53,6 +54,15 @@ pub(crate) async fn reconcile(plane: &Plane) -> Result<()> {
         settle(plane, &session, pin).await?;
     }
     Ok(())
+}
+
+/// The sessions whose start was cut off, without looking for what it left running: for whoever only reads. Nothing where
+/// other processes cannot be seen.
+pub(crate) async fn cut_off(plane: &Plane, db: &mut Db) -> Result<Vec<Session>> {
+    match &plane.caller {
+        Caller::Shell { sandboxed: true, .. } => Ok(Vec::new()),
+        Caller::Person | Caller::Shell { .. } | Caller::Tool { .. } => orphans(plane, db).await,
+    }
 }
 
 /// Whether a name is taken only by a start that left nothing running.

@@ -26,6 +26,7 @@ use crate::glance::SessionGlance;
 use crate::glance::TaskGlance;
 use crate::listing;
 use crate::resolve;
+use crate::start;
 use crate::verb::Effect;
 use crate::verb::Group;
 use crate::verb::Report;
@@ -92,11 +93,22 @@ pub struct Advice {
     pub reason: String,
 }
 
+/// A start that was cut off before its pane was noted.
+#[derive(Serialize, JsonSchema, Debug)]
+pub struct CutOff {
+    /// The session that was to be.
+    pub session: Name,
+    /// What adopts what it left running, or gives its name back.
+    pub next: String,
+}
+
 /// Everything at a glance.
 #[derive(Serialize, JsonSchema, Debug)]
 pub struct StatusReport {
     /// Who carries messages.
     pub dispatch: DispatchGlance,
+    /// Starts whose starter was killed in the middle.
+    pub starts_cut_off: Vec<CutOff>,
     /// The tasks.
     pub tasks: Vec<TaskGlance>,
     /// There are more than these.
@@ -131,10 +143,11 @@ impl Verb for Status {
         for task in &wanted {
             tasks.push(look.at(&mut reader, task).await?);
         }
+        let starts_cut_off = cut_off(plane, &mut reader).await?;
         let truncated = total > tasks.len();
         let more = truncated.then(|| plane.command(&["status", "--limit", &total.to_string()]));
         let dispatch = glance_at(known);
-        Ok(StatusReport { dispatch, next: advice(plane, &tasks), tasks, truncated, more })
+        Ok(StatusReport { dispatch, starts_cut_off, next: advice(plane, &tasks), tasks, truncated, more })
     }
 }
 
@@ -189,6 +202,12 @@ fn glance_at(known: Vec<Known>) -> DispatchGlance {
     DispatchGlance { running, dispatchers: dispatchers.collect() }
 }
 
+async fn cut_off(plane: &Plane, db: &mut Db) -> Result<Vec<CutOff>> {
+    let next = || plane.command(&["dispatch", "--once"]);
+    let sessions = start::cut_off(plane, db).await?;
+    Ok(sessions.into_iter().map(|session| CutOff { session: session.name, next: next() }).collect())
+}
+
 /// The most urgent step of all tasks; the first task of those that are equally urgent.
 fn advice(plane: &Plane, tasks: &[TaskGlance]) -> Advice {
     match tasks.iter().min_by_key(|task| task.next.step) {
@@ -209,6 +228,7 @@ fn advice(plane: &Plane, tasks: &[TaskGlance]) -> Advice {
 fn nothing(plane: &Plane) -> StatusReport {
     StatusReport {
         dispatch: DispatchGlance::default(),
+        starts_cut_off: Vec::new(),
         tasks: Vec::new(),
         truncated: false,
         more: None,
@@ -225,6 +245,12 @@ impl Report for StatusReport {
         let running: Vec<String> = self.dispatch.dispatchers.iter().map(dispatcher_words).collect();
         let running = if running.is_empty() { "none runs".to_owned() } else { running.join(", ") };
         let mut lines = vec![format!("dispatch: {running}\n")];
+        lines.extend(self.starts_cut_off.iter().map(|one| {
+            format!(
+                "the start of {} was cut off; what it left is taken care of by: {}\n",
+                one.session, one.next
+            )
+        }));
         lines.extend(self.tasks.iter().map(task_text));
         lines.extend(self.more.iter().map(|more| format!("\nthere are more: {more}\n")));
         lines.push(format!("\nnext: {}\n      {}\n", self.next.command, self.next.reason));

@@ -20,6 +20,7 @@ use serde_json::Value;
 use serde_json::json;
 
 use super::*;
+use crate::Caller;
 use crate::ingest;
 use crate::message;
 use crate::testing::World;
@@ -294,4 +295,32 @@ async fn a_dispatcher_of_another_host_is_told_the_same_by_all_who_ask_and_does_n
     tx.commit().await.unwrap();
     assert_eq!(states().await, (true, json!("stopping"), json!("start_dispatch")));
     drop(held);
+}
+
+#[tokio::test]
+async fn a_start_that_was_cut_off_is_shown_and_nothing_is_written() {
+    let world = World::new();
+    world.bound().await;
+    let mut tx = world.tx().await;
+    for (name, pid) in [("lost", u32::MAX), ("begun", std::process::id())] {
+        let id = conveyor_model::ids::SessionId::new(tx.clock().uuid_v7());
+        let (name, cwd) = (name.parse().unwrap(), "/".to_owned());
+        let mut session = sessions::Session::new(id, name, Role::Worker, "host".to_owned(), cwd, tx.now());
+        session.started_by_conveyor = true;
+        let starter = conveyor_agents::ProcessId::of(pid).unwrap();
+        let starter = starter.unwrap_or(conveyor_agents::ProcessId { pid, start_ticks: 1 });
+        let audit = conveyor_store::AuditRow::new("session_registered", "A test starts.");
+        sessions::insert(&mut tx, session, audit.payload(json!({ "starter": starter }))).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let before = world.told().await;
+    let report = world.run::<Status>(json!({})).await.unwrap();
+    let cut_off = report.json["starts_cut_off"].as_array().unwrap();
+    assert_eq!((cut_off.len(), &cut_off[0]["session"]), (1, &json!("lost")), "{cut_off:?}");
+    assert!(cut_off[0]["next"].as_str().unwrap().contains("dispatch --once --db"));
+    assert!(report.text.unwrap().contains("the start of lost was cut off"));
+    assert_eq!(world.told().await, before);
+    let sandboxed = world.seen_by(Caller::Shell { thread: None, sandboxed: true });
+    let unseen = run::<Status>(&sandboxed, json!({})).await.unwrap().json;
+    assert_eq!(unseen["starts_cut_off"], json!([]), "there every process looks dead");
 }
