@@ -10,6 +10,7 @@ use crate::Caller;
 use crate::testing::World;
 use crate::testing::run;
 use crate::testing::told;
+use conveyor_model::limits;
 
 fn new(text: &str) -> Value {
     json!({ "task": "t", "add": true, "criterion": text, "source": "manager_inferred" })
