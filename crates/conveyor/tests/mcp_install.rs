@@ -2,104 +2,38 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod user;
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::path::PathBuf;
-use std::process::Command;
-use std::process::Output;
-use std::process::Stdio;
 use std::time::Duration;
 
-use conveyor_sim::codex::Flavour;
 use conveyor_sim::tmux::Program;
 use conveyor_sim::tmux::Server;
 use serde_json::Value;
 use serde_json::json;
 use toml_edit::DocumentMut;
 
-const CONVEYOR: &str = env!("CARGO_BIN_EXE_conveyor");
+use crate::user::CONVEYOR;
+use crate::user::User;
+use crate::user::codex;
 
 /// What a user's configuration may look like.
 const CONFIG: &str = "model = \"x\"   # my model\n\n[projects.\"/a\"]\ntrust_level = \"trusted\"\n\n\
                       [mcp_servers.other]\ncommand = \"foo\"\nargs = [\"a\", \"b\"]\n";
 
-/// A user with a Codex.
-struct User {
-    folder: tempfile::TempDir,
-}
-
 impl User {
-    fn with(config: &str) -> Self {
-        let user = Self { folder: tempfile::tempdir().unwrap() };
-        std::fs::create_dir(user.home()).unwrap();
-        std::fs::write(user.config_path(), config).unwrap();
-        user
-    }
-
-    fn home(&self) -> PathBuf {
-        self.folder.path().join(".codex")
-    }
-
-    fn config_path(&self) -> PathBuf {
-        self.home().join("config.toml")
-    }
-
-    fn config(&self) -> String {
-        std::fs::read_to_string(self.config_path()).unwrap()
-    }
-
     /// The entry, as Codex itself reads it.
     fn entry(&self) -> Value {
         let done = self.command(&codex()).args(["mcp", "get", "conveyor", "--json"]).output().unwrap();
         serde_json::from_slice(&done.stdout).unwrap_or(Value::Null)
     }
 
-    fn environment(&self) -> Vec<(String, String)> {
-        let path = format!("{}:/usr/local/bin:/usr/bin:/bin", codex().parent().unwrap().display());
-        let node = std::env::var("PATH").unwrap_or_default();
-        [("HOME", self.folder.path().display().to_string()), ("PATH", format!("{path}:{node}"))]
-            .map(|(name, value)| (name.to_owned(), value))
-            .to_vec()
-    }
-
-    fn command(&self, program: &Path) -> Command {
-        let mut command = Command::new(program);
-        command.env_clear().envs(self.environment()).current_dir(self.folder.path()).stdin(Stdio::null());
-        command
-    }
-
-    /// Runs `conveyor mcp` with these words.
-    fn run(&self, words: &[&str]) -> Output {
-        self.command(Path::new(CONVEYOR)).arg("mcp").args(words).output().unwrap()
-    }
-
-    /// Runs it and reads its report.
-    fn report(&self, words: &[&str]) -> Value {
-        let done = self.run(words);
-        assert!(done.status.success(), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));
-        serde_json::from_slice(&done.stdout).unwrap()
-    }
-
     /// Runs it and reads its failure.
     fn failure(&self, words: &[&str]) -> Value {
-        let done = self.run(words);
+        let done = self.run(&[&["mcp"], words].concat());
         assert_eq!(done.status.code(), Some(1), "{words:?}: {}", String::from_utf8_lossy(&done.stdout));
         serde_json::from_slice::<Value>(&done.stderr).unwrap()["error"].clone()
-    }
-}
-
-fn codex() -> PathBuf {
-    Flavour::Embedded.program().unwrap().canonicalize_parent()
-}
-
-/// A path whose folder is absolute, the last part as it is: npm's launcher is a link that must keep its name.
-trait CanonicalizeParent {
-    fn canonicalize_parent(&self) -> PathBuf;
-}
-
-impl CanonicalizeParent for PathBuf {
-    fn canonicalize_parent(&self) -> PathBuf {
-        self.parent().unwrap().canonicalize().unwrap().join(self.file_name().unwrap())
     }
 }
 
@@ -111,7 +45,7 @@ fn meaning(text: &str) -> String {
 #[test]
 fn installing_asks_first_and_without_a_person_changes_nothing() {
     let user = User::with(CONFIG);
-    let done = user.run(&["install", "--text"]);
+    let done = user.run(&["mcp", "install", "--text"]);
     assert_eq!(done.status.code(), Some(1));
     let told = String::from_utf8(done.stderr).unwrap();
     assert!(told.contains("+[mcp_servers.conveyor]\n"), "the change is not shown: {told}");
@@ -123,7 +57,7 @@ fn installing_asks_first_and_without_a_person_changes_nothing() {
 #[test]
 fn what_was_installed_is_what_codex_reads_and_uninstalling_leaves_the_rest() {
     let user = User::with(CONFIG);
-    let report = user.report(&["install", "--yes"]);
+    let report = user.report(&["mcp", "install", "--yes"]);
     assert_eq!((&report["installed"], &report["changed"]), (&json!(true), &json!(true)));
     let transport = user.entry()["transport"].clone();
     assert_eq!(transport["command"], CONVEYOR);
@@ -131,20 +65,20 @@ fn what_was_installed_is_what_codex_reads_and_uninstalling_leaves_the_rest() {
     assert!(user.config().starts_with("model = \"x\"   # my model\n"));
 
     let installed = user.config();
-    let again = user.report(&["install", "--yes"]);
+    let again = user.report(&["mcp", "install", "--yes"]);
     assert_eq!((&again["installed"], &again["changed"]), (&json!(true), &json!(false)));
     assert_eq!(user.config(), installed);
 
-    let report = user.report(&["uninstall", "--yes"]);
+    let report = user.report(&["mcp", "uninstall", "--yes"]);
     assert_eq!((&report["installed"], &report["changed"]), (&json!(false), &json!(true)));
     assert_eq!(meaning(&user.config()), meaning(CONFIG));
-    assert_eq!(user.report(&["uninstall", "--yes"])["changed"], false);
+    assert_eq!(user.report(&["mcp", "uninstall", "--yes"])["changed"], false);
 }
 
 #[test]
 fn the_diff_is_the_change_that_was_made() {
     let user = User::with(CONFIG);
-    let report = user.report(&["install", "--yes", "--approve-tools"]);
+    let report = user.report(&["mcp", "install", "--yes", "--approve-tools"]);
     let diff = report["diff"].as_str().unwrap();
     let after: String =
         diff.lines().skip(3).filter(|line| !line.starts_with('-')).map(|line| &line[1..]).collect();
@@ -155,12 +89,16 @@ fn the_diff_is_the_change_that_was_made() {
 #[test]
 fn approval_is_added_only_when_asked_for() {
     let user = User::with(CONFIG);
-    user.report(&["install", "--yes"]);
+    user.report(&["mcp", "install", "--yes"]);
     assert!(!user.config().contains("approval"));
-    let report = user.report(&["install", "--yes", "--approve-tools"]);
+    let report = user.report(&["mcp", "install", "--yes", "--approve-tools"]);
     assert_eq!((&report["changed"], &report["approve_tools"]), (&json!(true), &json!(true)));
     assert!(user.config().contains("args = [\"mcp\"]\ndefault_tools_approval_mode = \"approve\"\n"));
-    assert_eq!(user.report(&["install", "--yes"])["changed"], false, "a later install takes nothing away");
+    assert_eq!(
+        user.report(&["mcp", "install", "--yes"])["changed"],
+        false,
+        "a later install takes nothing away"
+    );
 }
 
 #[test]
@@ -168,14 +106,14 @@ fn a_new_version_keeps_the_users_own_settings_with_their_comments() {
     let old = "[mcp_servers.conveyor]\ncommand = \"/gone/conveyor\"\nargs = [\"mcp\"]\n# long waits\n\
                tool_timeout_sec = 900\n\n[mcp_servers.conveyor.env]\nEXTRA = \"1\"\n";
     let user = User::with(old);
-    let report = user.report(&["install", "--yes", "--db", "here.db"]);
+    let report = user.report(&["mcp", "install", "--yes", "--db", "here.db"]);
     assert_eq!(report["set_by_user"], json!(["tool_timeout_sec"]));
     assert!(user.config().contains("# long waits\ntool_timeout_sec = 900\n"), "{}", user.config());
     let transport = user.entry()["transport"].clone();
     assert_eq!(transport["env"], json!({ "EXTRA": "1" }));
     let ledger = user.folder.path().canonicalize().unwrap().join("here.db");
     assert_eq!(transport["args"], json!(["mcp", "--db", ledger]));
-    assert_eq!(user.report(&["uninstall", "--yes"])["set_by_user"], json!(["tool_timeout_sec"]));
+    assert_eq!(user.report(&["mcp", "uninstall", "--yes"])["set_by_user"], json!(["tool_timeout_sec"]));
 }
 
 #[test]

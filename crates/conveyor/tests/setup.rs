@@ -2,13 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod user;
+
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
-use std::process::Output;
-use std::process::Stdio;
 use std::time::Duration;
 
 use conveyor_sim::codex::Codex;
@@ -17,39 +17,14 @@ use conveyor_sim::codex::Options;
 use serde_json::Value;
 use serde_json::json;
 
-const CONVEYOR: &str = env!("CARGO_BIN_EXE_conveyor");
+use crate::user::CONVEYOR;
+use crate::user::User;
 
 /// What a user's configuration may look like, odd blanks and all.
 const CONFIG: &str = "model  = \"x\"   # my model\n\n\n[projects.\"/a\"]\ntrust_level = \"trusted\"\n\n\
                       [mcp_servers.other]\ncommand='foo'\nargs=[\"a\",\"b\"]\n";
 
-/// A user with a Codex.
-struct User {
-    folder: tempfile::TempDir,
-}
-
 impl User {
-    fn with(config: Option<&str>) -> Self {
-        let user = Self { folder: tempfile::tempdir().unwrap() };
-        std::fs::create_dir(user.home()).unwrap();
-        if let Some(config) = config {
-            std::fs::write(user.config_path(), config).unwrap();
-        }
-        user
-    }
-
-    fn home(&self) -> PathBuf {
-        self.folder.path().join(".codex")
-    }
-
-    fn config_path(&self) -> PathBuf {
-        self.home().join("config.toml")
-    }
-
-    fn config(&self) -> String {
-        std::fs::read_to_string(self.config_path()).unwrap()
-    }
-
     fn skill(&self) -> PathBuf {
         self.home().join("skills/manage-codex-workers/SKILL.md")
     }
@@ -73,28 +48,6 @@ impl User {
             }
         }
         found
-    }
-
-    fn run(&self, words: &[&str]) -> Output {
-        let codex = Flavour::Embedded.program().unwrap();
-        let beside = codex.parent().unwrap().canonicalize().unwrap();
-        let path = format!("{}:{}", beside.display(), std::env::var("PATH").unwrap_or_default());
-        Command::new(CONVEYOR)
-            .args(words)
-            .env_clear()
-            .env("HOME", self.folder.path())
-            .env("PATH", path)
-            .current_dir(self.folder.path())
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
-    }
-
-    /// Runs it and reads its report.
-    fn report(&self, words: &[&str]) -> Value {
-        let done = self.run(words);
-        assert!(done.status.success(), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));
-        serde_json::from_slice(&done.stdout).unwrap()
     }
 }
 
