@@ -325,3 +325,6 @@ fn prompt(scene: &Scene, command: SlashCommand, handoff: Option<i64>) -> String 
          3. Answer whether it was done, and what your next step is."
     )
 }
+
+#[cfg(test)]
+mod tests;
