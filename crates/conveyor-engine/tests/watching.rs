@@ -14,20 +14,18 @@ use support::World;
 
 type Done = anyhow::Result<()>;
 
-/// Before any search or sweep of a dispatcher that has just begun: what is learned by then was told.
-const BEFORE_THE_SWEEP: Duration = Duration::from_secs(4);
-
-/// Runs a dispatcher on a plane of its own beside `body`.
-async fn while_watching<T>(
-    world: &World,
-    body: impl Future<Output = anyhow::Result<T>>,
-) -> anyhow::Result<T> {
+/// Runs a dispatcher on a plane of its own beside `body`. What it reports at its end.
+async fn while_watching(world: &World, body: impl Future<Output = Done>) -> anyhow::Result<Value> {
     let plane = support::plane(world.folder.path())?;
     let request = json!({ "watch": true, "watch_iterations": 1_000, "interval": 1.0 });
-    tokio::select! {
-        ended = support::run(&plane, "dispatch", request) => anyhow::bail!("the watch ended: {ended:?}"),
-        done = body => done,
-    }
+    let body = async {
+        let done = body.await;
+        plane.ask_to_stop();
+        done
+    };
+    let (report, done) = tokio::join!(support::run(&plane, "dispatch", request), body);
+    done?;
+    Ok(report?)
 }
 
 /// Waits until a question has an answer.
@@ -96,6 +94,7 @@ async fn an_approval_that_no_record_shows_wakes_the_manager() -> Done {
         Ok(())
     })
     .await
+    .map(drop)
 }
 
 #[tokio::test]
@@ -114,24 +113,25 @@ async fn a_session_that_only_works_wants_no_attention() -> Done {
         Ok(())
     })
     .await
+    .map(drop)
 }
 
 #[tokio::test]
 async fn the_rollout_that_a_first_message_makes_is_read_at_once() -> Done {
     let world = World::new()?;
     let worker = bound(&world).await?;
-    while_watching(&world, async {
-        let begun = Instant::now();
+    let report = while_watching(&world, async {
         world.tmux.paste_then(&worker.pane, &["hello"], &["Enter"])?;
-        until("the turn's end is told", BEFORE_THE_SWEEP, async || {
+        until("the turn's end is told", support::SOON, async || {
             let inbox = world.run("manager-inbox", json!({ "task": "t" })).await?;
             Ok(inbox.to_string().contains("ended a turn").then_some(()))
         })
         .await?;
-        assert!(begun.elapsed() < BEFORE_THE_SWEEP);
         Ok(())
     })
-    .await
+    .await?;
+    assert_eq!(report["found_by_sweep"], 0, "it was told: {report:#}");
+    Ok(())
 }
 
 #[tokio::test]
@@ -148,7 +148,7 @@ async fn a_thread_that_a_person_begins_by_clear_is_followed_without_being_asked_
         .await?;
         world.until_idle(&worker)?;
         world.tmux.paste_then(&worker.pane, &["/clear"], &["Enter"])?;
-        until("the new thread is adopted", BEFORE_THE_SWEEP, async || {
+        until("the new thread is adopted", support::SOON, async || {
             let all = threads::of_session(&mut *ledger.read().await?, &worker.session.id).await?;
             Ok((all.len() == 2).then_some(()))
         })
@@ -156,6 +156,7 @@ async fn a_thread_that_a_person_begins_by_clear_is_followed_without_being_asked_
         Ok(())
     })
     .await
+    .map(drop)
 }
 
 #[tokio::test]

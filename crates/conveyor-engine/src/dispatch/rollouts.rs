@@ -149,6 +149,11 @@ impl Rollouts {
         Ok(found)
     }
 
+    /// How many rollouts are watched.
+    pub(super) fn known(&self) -> usize {
+        self.paths.len()
+    }
+
     /// Whether a search for a rollout is due.
     pub(super) fn wants_search(&self, now: Timestamp) -> bool {
         self.absent.values().any(|(next, _)| *next <= now)

@@ -304,7 +304,12 @@ impl Watching<'_> {
             self.d.swept.fetch_add(1, Ordering::Relaxed);
             self.grown(rollouts, &unseen).await?;
         }
-        if rollouts.wants_search(self.d.plane.clock.now()) { self.refreshed(rollouts).await } else { Ok(()) }
+        if rollouts.wants_search(self.d.plane.clock.now()) {
+            let known = rollouts.known();
+            self.refreshed(rollouts).await?;
+            self.d.swept.fetch_add(u64::from(rollouts.known() > known), Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Looks at panes of sessions that are busy and silent. It waits for no other work, and none waits for it.
