@@ -68,6 +68,13 @@ impl Rollouts {
         self.watch.changed().await
     }
 
+    /// Watches for threads that begin from now on, before anything is looked at: one that begins while the sessions are
+    /// looked at for the first time would else be missed for ever.
+    pub(super) async fn subscribe(&mut self, plane: &Plane) -> Result<()> {
+        self.list(plane).await?;
+        self.watch_births(plane)
+    }
+
     /// Brings the set up to date with the ledger, and reads the sessions that are new in it.
     ///
     /// Subscribe first, then read: what is recorded in between is told by the next growth.

@@ -137,6 +137,13 @@ impl Watching<'_> {
         // Subscribe first, then read.
         let bell = self.d.plane.ledger().await?.bell().await?;
         let mut rollouts = Rollouts::new(self.d.plane).await?;
+        while let Err(error) = rollouts.subscribe(self.d.plane).await {
+            tracing::warn!(%error, "the dispatcher tries again");
+            if self.d.plane.is_asked_to_stop() {
+                return Ok(());
+            }
+            self.d.plane.clock.sleep(limits::DISPATCH_PAUSE).await;
+        }
         let last = self.ends.after.map_or(u32::MAX, |(passes, _)| passes);
         self.retried(|| once(self.d)).await;
         self.passes.fetch_add(1, Ordering::Relaxed);
