@@ -57,7 +57,7 @@ impl Office {
         let sessions = desk.report(&["sessions", "--name", "mona"]);
         assert_eq!(sessions["error"], Value::Null, "{sessions:#}");
         manager.until_idle();
-        manager.thread = first(&sessions)["codex_session_id"].as_str().unwrap().to_owned();
+        manager.thread = first(&sessions)["codex_session_id"].as_str().map(str::to_owned).unwrap();
 
         desk.report(&["tasks", "--create", TASK, "--goal", "it is built"]);
         let bound = desk.report(&["bind", "--task", TASK, "--worker", "wren", "--manager", "mona"]);
