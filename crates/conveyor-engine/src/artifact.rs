@@ -15,7 +15,6 @@ use serde::Serialize;
 use sha2::Digest;
 use sha2::Sha256;
 
-use crate::Caller;
 use crate::Plane;
 
 /// A file as it was when it was looked at.
@@ -29,21 +28,12 @@ pub(crate) struct Artifact {
     pub(crate) sha256: String,
 }
 
-/// Where a caller's files may lie. A tool call reads with rights that its caller may not have: it is kept to the folders of
-/// its task, unless its own sandbox denies it nothing.
-pub(crate) fn is_kept(caller: &Caller) -> bool {
-    match caller {
-        Caller::Person | Caller::Shell { .. } => false,
-        Caller::Tool { sandbox_mode, .. } => sandbox_mode.as_deref() != Some("danger-full-access"),
-    }
-}
-
 /// Looks at a file. A relative path begins at the first of `folders`, else at the caller's.
 ///
 /// Errors: not found; refused for a tool's caller where the file lies in none of `folders`, also behind a link; usage for
 /// what is no file or is too large.
 pub(crate) fn fix(plane: &Plane, folders: &[PathBuf], given: &str) -> Result<Artifact> {
-    let kept = is_kept(&plane.caller);
+    let kept = plane.caller.is_beyond_its_sandbox();
     let named = match folders.first() {
         Some(first) if kept => first.join(given),
         Some(_) | None => plane.environment.absolute(given)?,

@@ -64,6 +64,15 @@ impl Caller {
         }
     }
 
+    /// Whether a call runs with rights that its caller may not have: a tool's does, unless its caller is told to have no
+    /// sandbox. One that is not told counts as the narrowest.
+    pub fn is_beyond_its_sandbox(&self) -> bool {
+        match self {
+            Self::Person | Self::Shell { .. } => false,
+            Self::Tool { sandbox_mode, .. } => sandbox_mode.as_deref() != Some("danger-full-access"),
+        }
+    }
+
     /// Who stands in an audit row.
     pub fn actor(&self) -> &'static str {
         match self {

@@ -40,7 +40,6 @@ use self::seats::Choice;
 use self::seats::Seat;
 pub use self::standing::Standing;
 pub use self::standing::standing;
-use crate::Caller;
 use crate::Plane;
 
 /// What somebody says of a session. All of it is to be proved.
@@ -140,7 +139,8 @@ pub async fn look(plane: &Plane, claims: &Claims) -> Result<Identity> {
     let (in_session, session_seats) = around.of_session(claims.tmux_session.as_deref());
     let names = Names {
         caller: plane.caller.thread(),
-        bound_to_itself: is_bound_to_itself(&plane.caller),
+        // Whoever may register another session may type into it, and so act with the other's rights.
+        bound_to_itself: plane.caller.is_beyond_its_sandbox(),
         rollout: rollout.as_ref().map(|(id, _)| id.as_str()),
         process: named.thread(),
         session: in_session,
@@ -148,15 +148,6 @@ pub async fn look(plane: &Plane, claims: &Claims) -> Result<Identity> {
     let meant = meant::thread(&names)?;
     let found = Found { plane, around: &around, claims, named: &named, seats: &session_seats };
     found.identity(meant, rollout.map(|(_, path)| path))
-}
-
-/// An agent over MCP may name no session but its own, unless its sandbox denies it nothing anyway: whoever may register
-/// another session may type into it, and so act with the other's rights.
-fn is_bound_to_itself(caller: &Caller) -> bool {
-    match caller {
-        Caller::Person | Caller::Shell { .. } => false,
-        Caller::Tool { sandbox_mode, .. } => sandbox_mode.as_deref() != Some("danger-full-access"),
-    }
 }
 
 /// The rollout that was named, and its thread.
