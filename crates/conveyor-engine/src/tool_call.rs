@@ -70,11 +70,11 @@ fn arguments(verb: &Entry, words: &[&str]) -> Option<Map<String, Value>> {
 }
 
 fn value(matches: &ArgMatches, id: &str, property: &Value) -> Value {
-    let words = matches.get_raw(id).into_iter().flatten().map(|word| word.to_string_lossy().into_owned());
+    let mut words = matches.get_raw(id).into_iter().flatten().map(|word| word.to_string_lossy().into_owned());
     if is_of(property, "array") {
         return words.map(|word| typed(&word, &property["items"])).collect();
     }
-    words.last().map_or(Value::Null, |word| typed(&word, property))
+    words.next_back().map_or(Value::Null, |word| typed(&word, property))
 }
 
 /// A word in the type that its place wants; one that does not fit stays a text.

@@ -28,9 +28,9 @@ pub enum Standing {
 }
 
 impl Standing {
-    /// From what is seen of it.
-    const fn of(locked: bool, asked_to_stop: bool, stopped: bool, seen: bool) -> Self {
-        match (stopped, locked, asked_to_stop, seen) {
+    /// From its row, whether its lock is held, and whether that can be seen.
+    fn of(row: &Dispatcher, locked: bool, seen: bool) -> Self {
+        match (row.stopped_at.is_some(), locked, row.stop_requested_at.is_some(), seen) {
             // Its lock may be held a moment longer. Whoever begins under its name replaces its row.
             (true, _, _, _) => Self::Stopped,
             (false, true, false, _) => Self::Running,
@@ -87,7 +87,7 @@ pub(super) async fn standing(plane: &Plane, ledger: &Ledger, row: &Dispatcher) -
         Location::Sqlite(_) => row.host == plane.environment.host,
         Location::Postgres(_) => true,
     };
-    Ok(Standing::of(locked, row.stop_requested_at.is_some(), row.stopped_at.is_some(), seen))
+    Ok(Standing::of(row, locked, seen))
 }
 
 /// Whether one of these carries out what is to be done on a host.
@@ -109,13 +109,28 @@ mod tests {
 
     #[test]
     fn a_lock_shows_life_and_what_is_not_seen_is_not_dead() {
+        let at = conveyor_model::Timestamp::from_millis(0);
+        let of = |asked: bool, stopped: bool, locked, seen| {
+            let row = Dispatcher {
+                id: "d".to_owned(),
+                host: "host".to_owned(),
+                pid: 1,
+                started_at: at,
+                heartbeat_at: at,
+                log_path: None,
+                binding_id: None,
+                stop_requested_at: asked.then_some(at),
+                stopped_at: stopped.then_some(at),
+            };
+            Standing::of(&row, locked, seen)
+        };
         for seen in [true, false] {
-            assert_eq!(Standing::of(true, false, false, seen), Standing::Running);
+            assert_eq!(of(false, false, true, seen), Standing::Running);
         }
-        assert_eq!(Standing::of(true, true, true, true), Standing::Stopped, "it said goodbye");
-        assert_eq!(Standing::of(true, true, false, true), Standing::Stopping);
-        assert_eq!(Standing::of(false, true, true, false), Standing::Stopped);
-        assert_eq!(Standing::of(false, true, false, true), Standing::Dead);
-        assert_eq!(Standing::of(false, false, false, false), Standing::Unknown);
+        assert_eq!(of(true, true, true, true), Standing::Stopped, "it said goodbye");
+        assert_eq!(of(true, false, true, true), Standing::Stopping);
+        assert_eq!(of(true, true, false, false), Standing::Stopped);
+        assert_eq!(of(true, false, false, true), Standing::Dead);
+        assert_eq!(of(false, false, false, false), Standing::Unknown);
     }
 }
