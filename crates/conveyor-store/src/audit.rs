@@ -13,7 +13,6 @@ use conveyor_model::ids::DeliveryId;
 use conveyor_model::ids::SessionId;
 use conveyor_model::ids::TaskId;
 use serde_json::Value;
-use sqlx::any::AnyRow;
 
 use crate::cell::Args;
 use crate::cell::Cell;
@@ -21,6 +20,7 @@ use crate::cell::Row;
 use crate::cell::args;
 use crate::cell::table;
 use crate::db::Db;
+use crate::engine::conn::RawRow;
 use crate::filter::Filter;
 use crate::tx::AuditRow;
 use crate::tx::Tx;
@@ -168,7 +168,7 @@ struct Stored(Link);
 impl Row for Stored {
     const COLUMNS: &'static [&'static str] = &[];
 
-    fn read_at(row: &AnyRow, first: usize) -> Result<Self> {
+    fn read_at(row: &RawRow<'_>, first: usize) -> Result<Self> {
         let header = Header {
             seq: Cell::read(row, first)?,
             at: Cell::read(row, first + 1)?,

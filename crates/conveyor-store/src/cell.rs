@@ -1,7 +1,9 @@
 //! How a column's value is bound and read, and the two macros that make row types and words of them.
 //!
-//! `sqlx::Any` carries only what both engines agree on: TEXT, BIGINT, DOUBLE PRECISION. A [`Stored`] type says which of
-//! the three it is kept as; a truth value is a BIGINT, an id is a TEXT, and no other code knows.
+//! Only what both engines agree on is kept: TEXT, BIGINT, DOUBLE PRECISION. A [`Stored`] type says which of the three it
+//! is kept as; a truth value is a BIGINT, an id is a TEXT, and no other code knows.
+
+use std::borrow::Cow;
 
 use conveyor_model::Error;
 use conveyor_model::Name;
@@ -13,19 +15,54 @@ use conveyor_model::ids::RunId;
 use conveyor_model::ids::SessionId;
 use conveyor_model::ids::TaskId;
 use serde_json::Value;
-use sqlx::Any;
-use sqlx::Arguments as _;
-use sqlx::Decode;
-use sqlx::Encode;
-use sqlx::Row as _;
-use sqlx::Type;
-use sqlx::any::AnyArguments;
-use sqlx::any::AnyRow;
+
+use crate::engine::conn::RawRow;
+use crate::engine::postgres;
+
+/// What a statement is bound with. An absent value too has its column's type: PostgreSQL refuses an untyped one.
+#[derive(Clone, Debug)]
+pub(crate) enum Bound {
+    /// TEXT.
+    Text(Option<String>),
+    /// BIGINT.
+    Int(Option<i64>),
+    /// DOUBLE PRECISION.
+    Real(Option<f64>),
+}
+
+/// One of the three types that a column has.
+pub(crate) trait Column: Sized {
+    /// The value, to be bound.
+    fn bound(value: Option<Self>) -> Bound;
+
+    /// The value of column `index`, or why there is none to read.
+    fn get(row: &RawRow<'_>, index: usize) -> Result<Option<Self>, String>;
+}
+
+macro_rules! column {
+    ($type:ty, $bound:ident, $postgres:path) => {
+        impl Column for $type {
+            fn bound(value: Option<Self>) -> Bound {
+                Bound::$bound(value)
+            }
+
+            fn get(row: &RawRow<'_>, index: usize) -> Result<Option<Self>, String> {
+                match row {
+                    RawRow::Sqlite(row) => row.get(index).map_err(|error| error.to_string()),
+                    RawRow::Postgres(row) => $postgres(row, index).map_err(|error| error.to_string()),
+                }
+            }
+        }
+    };
+}
+column!(String, Text, postgres::text);
+column!(i64, Int, postgres::int);
+column!(f64, Real, postgres::real);
 
 /// A type that is kept in one column.
 pub(crate) trait Stored: Sized {
-    /// What the engine sees: `String`, `i64` or `f64`.
-    type Column: for<'q> Encode<'q, Any> + for<'r> Decode<'r, Any> + Type<Any> + 'static;
+    /// What the engine sees.
+    type Column: Column;
 
     /// The value as it is stored.
     fn store(&self) -> Self::Column;
@@ -40,28 +77,27 @@ pub(crate) trait Cell: Sized {
     fn bind(&self, args: &mut Args);
 
     /// Reads column `index`.
-    fn read(row: &AnyRow, index: usize) -> Result<Self>;
+    fn read(row: &RawRow<'_>, index: usize) -> Result<Self>;
 }
 
 impl<T: Stored> Cell for T {
     fn bind(&self, args: &mut Args) {
-        args.push(self.store());
+        args.0.push(T::Column::bound(Some(self.store())));
     }
 
-    fn read(row: &AnyRow, index: usize) -> Result<Self> {
-        let column = row.try_get::<T::Column, _>(index).map_err(|error| unreadable(index, &error))?;
-        T::load(column).map_err(|why| unreadable(index, &why))
+    fn read(row: &RawRow<'_>, index: usize) -> Result<Self> {
+        let present = Option::<T>::read(row, index)?;
+        present.ok_or_else(|| unreadable(index, &"nothing stands there"))
     }
 }
 
 impl<T: Stored> Cell for Option<T> {
     fn bind(&self, args: &mut Args) {
-        // An absent value too is bound with its column's type: PostgreSQL refuses an untyped one.
-        args.push(self.as_ref().map(Stored::store));
+        args.0.push(T::Column::bound(self.as_ref().map(Stored::store)));
     }
 
-    fn read(row: &AnyRow, index: usize) -> Result<Self> {
-        let column = row.try_get::<Option<T::Column>, _>(index).map_err(|error| unreadable(index, &error))?;
+    fn read(row: &RawRow<'_>, index: usize) -> Result<Self> {
+        let column = T::Column::get(row, index).map_err(|why| unreadable(index, &why))?;
         column.map(T::load).transpose().map_err(|why| unreadable(index, &why))
     }
 }
@@ -72,23 +108,10 @@ fn unreadable(index: usize, why: &dyn std::fmt::Display) -> Error {
 }
 
 /// A statement's arguments.
-#[derive(Default)]
-pub(crate) struct Args(pub(crate) AnyArguments);
+#[derive(Debug, Default)]
+pub(crate) struct Args(pub(crate) Vec<Bound>);
 
 impl Args {
-    fn push<'q, T: Encode<'q, Any> + Type<Any>>(&mut self, value: T) {
-        // Encoding text and numbers for `Any` only moves them into a vector, which cannot fail.
-        let added = self.0.add(value);
-        debug_assert!(added.is_ok());
-    }
-
-    /// No arguments yet, with room for `count`.
-    pub(crate) fn with_room(count: usize) -> Self {
-        let mut args = AnyArguments::default();
-        args.reserve(count, 0);
-        Self(args)
-    }
-
     /// These arguments and one more.
     pub(crate) fn and(mut self, cell: &impl Cell) -> Self {
         cell.bind(&mut self);
@@ -103,15 +126,15 @@ macro_rules! args {
 pub(crate) use args;
 
 /// Text as it may be stored: U+0000, which PostgreSQL refuses, becomes U+FFFD on both engines.
-pub(crate) fn storable(text: &str) -> String {
-    text.replace('\0', "\u{fffd}")
+pub(crate) fn storable(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
 }
 
 impl Stored for String {
     type Column = String;
 
     fn store(&self) -> String {
-        storable(self)
+        storable(self).into_owned()
     }
 
     fn load(column: String) -> Result<Self, String> {
@@ -207,7 +230,7 @@ pub(crate) trait Row: Sized {
     const COLUMNS: &'static [&'static str];
 
     /// The row, from columns that begin at `first`.
-    fn read_at(row: &AnyRow, first: usize) -> Result<Self>;
+    fn read_at(row: &RawRow<'_>, first: usize) -> Result<Self>;
 
     /// Its columns as SQL, each led by `prefix` (`""` or `"alias."`).
     fn columns(prefix: &str) -> String {
@@ -250,7 +273,7 @@ pub(crate) trait Table: Row {
 impl<C: Cell> Row for (C,) {
     const COLUMNS: &'static [&'static str] = &[];
 
-    fn read_at(row: &AnyRow, first: usize) -> Result<Self> {
+    fn read_at(row: &RawRow<'_>, first: usize) -> Result<Self> {
         Ok((C::read(row, first)?,))
     }
 }
@@ -258,7 +281,7 @@ impl<C: Cell> Row for (C,) {
 impl<A: Cell, B: Cell> Row for (A, B) {
     const COLUMNS: &'static [&'static str] = &[];
 
-    fn read_at(row: &AnyRow, first: usize) -> Result<Self> {
+    fn read_at(row: &RawRow<'_>, first: usize) -> Result<Self> {
         Ok((A::read(row, first)?, B::read(row, first + 1)?))
     }
 }
@@ -266,7 +289,7 @@ impl<A: Cell, B: Cell> Row for (A, B) {
 impl<A: Cell, B: Cell, C: Cell> Row for (A, B, C) {
     const COLUMNS: &'static [&'static str] = &[];
 
-    fn read_at(row: &AnyRow, first: usize) -> Result<Self> {
+    fn read_at(row: &RawRow<'_>, first: usize) -> Result<Self> {
         Ok((A::read(row, first)?, B::read(row, first + 1)?, C::read(row, first + 2)?))
     }
 }
@@ -288,7 +311,7 @@ macro_rules! table {
         impl $crate::cell::Row for $name {
             const COLUMNS: &'static [&'static str] = &[$(stringify!($field)),*];
 
-            fn read_at(row: &sqlx::any::AnyRow, first: usize) -> conveyor_model::Result<Self> {
+            fn read_at(row: &$crate::engine::conn::RawRow<'_>, first: usize) -> conveyor_model::Result<Self> {
                 let mut places = first..;
                 let mut place = || places.next().unwrap_or_default();
                 Ok(Self { $($field: $crate::cell::Cell::read(row, place())?,)* })

@@ -1,24 +1,26 @@
 //! One connection and how statements run on it. Everything that reads takes `&mut Db`.
 
 use std::borrow::Cow;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use conveyor_model::Error;
 use conveyor_model::Result;
-use sqlx::AnyConnection;
-use sqlx::AssertSqlSafe;
 
 use crate::cell::Args;
 use crate::cell::Cell;
 use crate::cell::Row;
 use crate::engine::Engine;
+use crate::engine::conn::Conn;
+use crate::engine::conn::RawRow;
 use crate::engine::trouble;
+use crate::engine::trouble::Fault;
 use crate::engine::trouble::Trouble;
 
 /// A connection to a ledger, inside a transaction that a [`crate::Reader`] or a [`crate::Tx`] holds.
 #[derive(Debug)]
 pub struct Db {
-    pub(crate) conn: AnyConnection,
+    pub(crate) conn: Conn,
     pub(crate) engine: Engine,
     /// How messages name the ledger.
     pub(crate) place: Arc<str>,
@@ -45,8 +47,7 @@ pub(crate) type Sql = Cow<'static, str>;
 impl Db {
     /// Runs a statement and returns the number of rows that it changed.
     pub(crate) async fn execute(&mut self, sql: impl Into<Sql>, args: Args) -> Result<u64> {
-        let done = sqlx::query_with(AssertSqlSafe(sql.into()), args.0).execute(&mut self.conn).await;
-        Ok(done.map_err(|error| self.told(&error))?.rows_affected())
+        self.conn.execute(sql.into(), args).await.map_err(|fault| self.told(&fault))
     }
 
     #[cfg(feature = "testing")]
@@ -65,24 +66,35 @@ impl Db {
 
     /// Runs statements without arguments, several at once if need be, without keeping them prepared.
     pub(crate) async fn script(&mut self, sql: impl Into<Sql>) -> Result<()> {
-        let done = sqlx::raw_sql(AssertSqlSafe(sql.into())).execute(&mut self.conn).await;
-        done.map(drop).map_err(|error| self.told(&error))
+        self.conn.script(sql.into()).await.map_err(|fault| self.told(&fault))
     }
 
     /// All rows of a query.
     pub(crate) async fn all<R: Row>(&mut self, sql: impl Into<Sql>, args: Args) -> Result<Vec<R>> {
         let sql = self.note(sql.into());
-        let rows = sqlx::query_with(AssertSqlSafe(sql), args.0).fetch_all(&mut self.conn).await;
-        let rows = rows.map_err(|error| self.told(&error))?;
-        rows.iter().map(|row| R::read_at(row, 0)).collect()
+        let mut all = Vec::new();
+        let take = |row: &RawRow<'_>| {
+            all.push(R::read_at(row, 0));
+            ControlFlow::Continue(())
+        };
+        self.conn.rows(sql, args, take).await.map_err(|fault| self.told(&fault))?;
+        all.into_iter().collect()
     }
 
     /// The first row of a query.
     pub(crate) async fn one<R: Row>(&mut self, sql: impl Into<Sql>, args: Args) -> Result<Option<R>> {
         let sql = self.note(sql.into());
-        let row = sqlx::query_with(AssertSqlSafe(sql), args.0).fetch_optional(&mut self.conn).await;
-        let row = row.map_err(|error| self.told(&error))?;
-        row.as_ref().map(|row| R::read_at(row, 0)).transpose()
+        self.first(sql, args).await.map_err(|fault| self.told(&fault))?.transpose()
+    }
+
+    async fn first<R: Row>(&mut self, sql: Sql, args: Args) -> Result<Option<Result<R>>, Fault> {
+        let mut first = None;
+        let take = |row: &RawRow<'_>| {
+            first = Some(R::read_at(row, 0));
+            ControlFlow::Break(())
+        };
+        self.conn.rows(sql, args, take).await?;
+        Ok(first)
     }
 
     /// The first column of the first row.
@@ -97,31 +109,28 @@ impl Db {
 
     /// [`Db::script`], telling a lock that is held from any other failure.
     pub(crate) async fn try_script(&mut self, sql: &'static str) -> Result<(), Failure> {
-        let done = sqlx::raw_sql(sql).execute(&mut self.conn).await;
-        done.map(drop).map_err(|error| self.failure(&error))
+        self.conn.script(sql.into()).await.map_err(|fault| self.failure(&fault))
+    }
+
+    /// Begins a transaction that takes the one write lock, at once: a plain BEGIN would take it at the first change, and
+    /// would then fail instead of waiting, because what was read before may have changed.
+    pub(crate) async fn try_begin_write(&mut self) -> Result<(), Failure> {
+        self.conn.begin_write().await.map_err(|fault| self.failure(&fault))
     }
 
     /// [`Db::one`] without arguments, telling a lock that is held from any other failure.
     pub(crate) async fn try_one<R: Row>(&mut self, sql: &'static str) -> Result<Option<R>, Failure> {
-        match sqlx::query(sql).fetch_optional(&mut self.conn).await {
-            Ok(Some(row)) => {
-                R::read_at(&row, 0).map(Some).map_err(|error| Failure { trouble: Trouble::Other, error })
-            }
-            Ok(None) => Ok(None),
-            Err(error) => Err(self.failure(&error)),
-        }
+        let first = self.first(sql.into(), Args::default()).await.map_err(|fault| self.failure(&fault))?;
+        first.transpose().map_err(|error| Failure { trouble: Trouble::Other, error })
     }
 
-    fn told(&mut self, error: &sqlx::Error) -> Error {
+    pub(crate) fn told(&mut self, fault: &Fault) -> Error {
         self.broken = true;
-        trouble::told(error, self.engine, &self.place)
+        trouble::told(fault, &self.place)
     }
 
-    fn failure(&self, error: &sqlx::Error) -> Failure {
-        Failure {
-            trouble: trouble::read(error, self.engine),
-            error: trouble::told(error, self.engine, &self.place),
-        }
+    fn failure(&self, fault: &Fault) -> Failure {
+        Failure { trouble: fault.trouble(), error: trouble::told(fault, &self.place) }
     }
 
     /// Which engine keeps this ledger.

@@ -3,14 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use conveyor_model::Error;
 use conveyor_model::Result;
 use conveyor_model::audit::Actor;
-use conveyor_model::limits;
-use sqlx::AnyConnection;
-use sqlx::Connection as _;
 use tokio::sync::Mutex;
 
 use crate::clock::Clock;
@@ -19,8 +15,10 @@ use crate::engine;
 use crate::engine::Engine;
 use crate::engine::bell::Bell;
 use crate::engine::bell::Rope;
+use crate::engine::conn::Conn;
 use crate::engine::lock;
 use crate::engine::lock::Held;
+use crate::engine::patience::Patience;
 use crate::engine::postgres;
 use crate::engine::sqlite;
 use crate::engine::sqlite::Fingerprint;
@@ -78,7 +76,6 @@ impl Ledger {
         clock: Arc<dyn Clock>,
         gate: Arc<dyn Gate>,
     ) -> Result<Option<Self>> {
-        sqlx::any::install_default_drivers();
         match mode {
             Mode::Read => Self::open_to_read(location, clock, gate).await,
             Mode::Write => Self::open_to_write(location, clock, gate).await.map(Some),
@@ -94,10 +91,12 @@ impl Ledger {
         let (location, conn, fingerprint) = match location {
             Location::Sqlite(path) => {
                 let path = sqlite::resolved(path);
-                let Some((conn, print)) = sqlite::open_read(&path, &place).await? else { return Ok(None) };
-                (Location::Sqlite(path), conn, print)
+                let Some((conn, print)) = sqlite::open_read(&path, &place)? else { return Ok(None) };
+                (Location::Sqlite(path), Conn::Sqlite(conn), print)
             }
-            Location::Postgres(url) => (location.clone(), postgres::open(url, &place).await?, None),
+            Location::Postgres(url) => {
+                (location.clone(), Conn::Postgres(Box::new(postgres::open(url, &place).await?)), None)
+            }
         };
         let mut db = connection(&location, conn);
         match schema::version(&mut db, schema::VERSION).await? {
@@ -118,16 +117,17 @@ impl Ledger {
         let (location, conn) = match location {
             Location::Sqlite(path) => {
                 let path = sqlite::resolved(path);
-                let conn = sqlite::open_write(&path, &place).await?;
-                (Location::Sqlite(path), conn)
+                let conn = sqlite::open_write(&path, &place)?;
+                (Location::Sqlite(path), Conn::Sqlite(conn))
             }
-            Location::Postgres(url) => (location.clone(), postgres::open(url, &place).await?),
+            Location::Postgres(url) => {
+                (location.clone(), Conn::Postgres(Box::new(postgres::open(url, &place).await?)))
+            }
         };
         let mut db = connection(&location, conn);
         schema::migrate(&mut db, location.path(), schema::MIGRATIONS, clock.now()).await?;
-        match db.engine {
-            Engine::Sqlite => sqlite::prepare_writer(&mut db).await?,
-            Engine::Postgres => postgres::prepare_writer(&mut db).await?,
+        if db.engine == Engine::Postgres {
+            postgres::prepare_writer(&mut db).await?;
         }
         let rope = location.path().map(Rope::new);
         Ok(Self::of(location, Mode::Write, db, clock, gate, rope, None))
@@ -179,18 +179,17 @@ impl Ledger {
         if self.inner.mode == Mode::Read {
             return Err(trouble::tell(Trouble::ReadOnly, &"", &self.inner.location.to_string()));
         }
-        let deadline = Instant::now() + limits::LEDGER_BUSY;
+        let mut patience = Patience::new();
         loop {
             let mut db = Arc::clone(&self.inner.db).lock_owned().await;
             if let Some((head, now)) = engine::begin_write(&mut db, &*self.inner.clock).await? {
                 (db.unfinished, db.broken) = (true, false);
                 return Ok(Tx::new(self.clone(), db, actor, head, now));
             }
-            if Instant::now() >= deadline {
-                return Err(trouble::tell(Trouble::Busy, &"", &db.place));
-            }
             drop(db);
-            tokio::task::yield_now().await;
+            if !patience.lasts().await {
+                return Err(trouble::tell(Trouble::Busy, &"", &self.inner.location.to_string()));
+            }
         }
     }
 
@@ -259,7 +258,7 @@ impl Ledger {
     }
 }
 
-pub(crate) fn connection(location: &Location, conn: AnyConnection) -> Db {
+pub(crate) fn connection(location: &Location, conn: Conn) -> Db {
     Db {
         conn,
         engine: Engine::of(location),
@@ -273,16 +272,16 @@ pub(crate) fn connection(location: &Location, conn: AnyConnection) -> Db {
 
 /// A connection that only looks, whatever is wrong with the ledger. `None` when there is none.
 pub(crate) async fn connect_to_look(location: &Location) -> Result<Option<Db>> {
-    sqlx::any::install_default_drivers();
     let place = location.to_string();
     match location {
         Location::Sqlite(path) => {
             let path = sqlite::resolved(path);
-            let opened = sqlite::open_read(&path, &place).await?;
-            Ok(opened.map(|(conn, _)| connection(location, conn)))
+            let opened = sqlite::open_read(&path, &place)?;
+            Ok(opened.map(|(conn, _)| connection(location, Conn::Sqlite(conn))))
         }
         Location::Postgres(url) => {
-            let mut db = connection(location, postgres::open(url, &place).await?);
+            let conn = postgres::open(url, &place).await?;
+            let mut db = connection(location, Conn::Postgres(Box::new(conn)));
             let empty = matches!(postgres::schema_version(&mut db).await, Ok(None));
             Ok((!empty).then_some(db))
         }

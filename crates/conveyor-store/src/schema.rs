@@ -10,8 +10,10 @@ use crate::cell::args;
 use crate::db::Db;
 use crate::engine;
 use crate::engine::Engine;
+use crate::engine::patience::Patience;
 use crate::engine::postgres;
 use crate::engine::sqlite;
+use crate::engine::trouble::Trouble;
 
 /// One step of the schema. Released steps are never changed; a change is another step.
 #[derive(Clone, Copy, Debug)]
@@ -159,8 +161,14 @@ pub(crate) async fn migrate(
 async fn begin(db: &mut Db) -> Result<()> {
     match db.engine {
         Engine::Sqlite => {
-            let wait = conveyor_model::limits::LEDGER_BUSY.as_millis();
-            db.script(format!("PRAGMA busy_timeout = {wait}; BEGIN IMMEDIATE")).await
+            let mut patience = Patience::new();
+            loop {
+                match db.try_begin_write().await {
+                    Ok(()) => return Ok(()),
+                    Err(failure) if failure.trouble == Trouble::Busy && patience.lasts().await => {}
+                    Err(failure) => return Err(failure.error),
+                }
+            }
         }
         Engine::Postgres => {
             db.script("BEGIN").await?;

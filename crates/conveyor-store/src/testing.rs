@@ -26,7 +26,6 @@ use conveyor_model::Result;
 use conveyor_model::Timestamp;
 use sqlx::ConnectOptions;
 use sqlx::Connection;
-use sqlx::any::AnyRow;
 use sqlx::postgres::PgConnectOptions;
 use uuid::Uuid;
 
@@ -39,9 +38,12 @@ use crate::Mode;
 use crate::OpenGate;
 use crate::SystemClock;
 use crate::cell::Args;
+use crate::cell::Bound;
 use crate::cell::Cell;
 use crate::cell::Row;
 use crate::db::Db;
+use crate::engine::conn::Conn;
+use crate::engine::conn::RawRow;
 use crate::engine::postgres;
 use crate::engine::sqlite;
 use crate::ledger;
@@ -108,11 +110,16 @@ pub async fn upgrade(place: &Place, version: i64, step: &'static str) -> Result<
 pub async fn plans(db: &mut Db) -> Result<Vec<(String, Vec<String>)>> {
     let mut plans = Vec::new();
     for sql in db.asked.take().unwrap_or_default() {
-        let steps: Vec<Step> = db.all(format!("EXPLAIN QUERY PLAN {sql}"), Args::default()).await?;
+        let steps: Vec<Step> = db.all(format!("EXPLAIN QUERY PLAN {sql}"), absent()).await?;
         plans.push((sql, steps.into_iter().map(|Step(detail)| detail).collect()));
     }
     db.asked = Some(Vec::new());
     Ok(plans)
+}
+
+/// Enough arguments for any query: a plan does not depend on them.
+fn absent() -> Args {
+    Args(vec![Bound::Int(None); 64])
 }
 
 /// A line of a plan: its fourth column.
@@ -121,17 +128,16 @@ struct Step(String);
 impl Row for Step {
     const COLUMNS: &'static [&'static str] = &[];
 
-    fn read_at(row: &AnyRow, first: usize) -> Result<Self> {
+    fn read_at(row: &RawRow<'_>, first: usize) -> Result<Self> {
         Ok(Self(Cell::read(row, first + 3)?))
     }
 }
 
 async fn raw(place: &Place) -> Result<Db> {
-    sqlx::any::install_default_drivers();
     let name = place.location.to_string();
     let conn = match &place.location {
-        Location::Sqlite(path) => sqlite::open_write(path, &name).await?,
-        Location::Postgres(url) => postgres::open(url, &name).await?,
+        Location::Sqlite(path) => Conn::Sqlite(sqlite::open_write(path, &name)?),
+        Location::Postgres(url) => Conn::Postgres(Box::new(postgres::open(url, &name).await?)),
     };
     Ok(ledger::connection(&place.location, conn))
 }

@@ -32,6 +32,7 @@ use crate::db::Sql;
 use crate::engine;
 use crate::engine::Engine;
 use crate::engine::postgres::CHANNEL;
+use crate::engine::trouble::Fault;
 use crate::ledger::Ledger;
 
 /// A consistent snapshot. Dropping it ends it.
@@ -72,11 +73,15 @@ impl Drop for Reader {
     }
 }
 
-/// Rolls a transaction back in the background, keeping the connection from its next user until that is done.
+/// Rolls a transaction back; on a server in the background, keeping the connection from its next user until that is done.
 ///
 /// Without a runtime the process is about to end, and the engine rolls back when the connection closes.
 fn finish_later(db: Option<OwnedMutexGuard<Db>>) {
-    if let (Some(mut db), Ok(runtime)) = (db, Handle::try_current()) {
+    let Some(mut db) = db else { return };
+    if engine::roll_back_at_once(&mut db) {
+        return;
+    }
+    if let Ok(runtime) = Handle::try_current() {
         runtime.spawn(async move { engine::roll_back(&mut db).await });
     }
 }
@@ -308,7 +313,7 @@ impl Tx {
         head: Head,
         now: Timestamp,
     ) -> Self {
-        let actor = storable(&actor.to_string());
+        let actor = storable(&actor.to_string()).into_owned();
         Self { ledger, db: Some(db), actor, now, head, begun: head.seq, changed: false, whispered: false }
     }
 
@@ -336,13 +341,13 @@ impl Tx {
             seq: self.head.seq + 1,
             at: self.now,
             actor: self.actor.clone(),
-            kind: storable(&row.kind),
-            sentence: storable(&row.sentence),
+            kind: storable(&row.kind).into_owned(),
+            sentence: storable(&row.sentence).into_owned(),
             task: row.task,
             session: row.session,
             binding: row.binding,
             delivery: row.delivery,
-            correlation: row.correlation.as_deref().map(storable),
+            correlation: row.correlation.as_deref().map(|id| storable(id).into_owned()),
         };
         let payload = row.payload.to_string();
         let digest = Hash::of(payload.as_bytes());
@@ -373,6 +378,13 @@ impl Tx {
         let rows = self.execute(sql, args).await?;
         self.changed |= rows > 0;
         Ok(rows)
+    }
+
+    /// Notes what rows that were written in bulk have changed.
+    pub(crate) fn changed_in_bulk(&mut self, rows: Result<u64, Fault>) -> Result<()> {
+        let rows = rows.map_err(|fault| self.told(&fault))?;
+        self.changed |= rows > 0;
+        Ok(())
     }
 
     /// Inserts a row that is a change of state.

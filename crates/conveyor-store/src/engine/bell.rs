@@ -27,7 +27,6 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
-use crate::engine::Engine;
 use crate::engine::postgres::CHANNEL;
 use crate::engine::sqlite::beside;
 use crate::engine::trouble;
@@ -107,9 +106,9 @@ impl Bell {
 
     /// Listens to the bell of a database. The connection is made anew by itself when it breaks.
     pub(crate) async fn of_server(url: &str, place: &str) -> Result<Self> {
-        let told = |error: &sqlx::Error| trouble::told(error, Engine::Postgres, place);
-        let mut listener = PgListener::connect(url).await.map_err(|error| told(&error))?;
-        listener.listen(CHANNEL).await.map_err(|error| told(&error))?;
+        let told = |error: sqlx::Error| trouble::told(&error.into(), place);
+        let mut listener = PgListener::connect(url).await.map_err(told)?;
+        listener.listen(CHANNEL).await.map_err(told)?;
         let rung = Arc::new(Notify::new());
         let ring = Arc::clone(&rung);
         let task = tokio::spawn(async move {

@@ -5,19 +5,16 @@ use std::fs::TryLockError;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use conveyor_model::Error;
 use conveyor_model::Result;
 use conveyor_model::audit::Hash;
-use sqlx::ConnectOptions;
 use sqlx::PgConnection;
-use sqlx::postgres::PgConnectOptions;
 
 use crate::cell::args;
 use crate::db::Db;
-use crate::engine::Engine;
+use crate::engine::postgres;
 use crate::engine::postgres::LOCK_CLASS;
 use crate::engine::sqlite::beside;
 use crate::engine::trouble;
@@ -83,15 +80,13 @@ pub(crate) fn file_is_held(path: &Path, name: &str) -> Result<bool> {
 
 /// Takes the lock on a server, on a connection of its own. `None` when somebody holds it.
 pub(crate) async fn take_server(url: &str, place: &str, name: &str) -> Result<Option<Held>> {
-    let told = |error: &sqlx::Error| trouble::told(error, Engine::Postgres, place);
-    let options = PgConnectOptions::from_str(url).map_err(|error| told(&error))?;
-    let mut conn = options.disable_statement_logging().connect().await.map_err(|error| told(&error))?;
+    let mut conn = postgres::open(url, place).await?;
     let taken = sqlx::query_scalar::<_, bool>("SELECT pg_try_advisory_lock($1, $2)")
         .bind(LOCK_CLASS)
         .bind(key(name))
         .fetch_one(&mut conn)
         .await
-        .map_err(|error| told(&error))?;
+        .map_err(|error| trouble::told(&error.into(), place))?;
     Ok(taken.then(|| Held { _holder: Holder::Server(Box::new(conn)) }))
 }
 

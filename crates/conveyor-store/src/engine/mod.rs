@@ -2,7 +2,9 @@
 
 pub(crate) mod bell;
 pub(crate) mod bulk;
+pub(crate) mod conn;
 pub(crate) mod lock;
+pub(crate) mod patience;
 pub(crate) mod postgres;
 pub(crate) mod sqlite;
 pub(crate) mod trouble;
@@ -21,8 +23,8 @@ use crate::db::Db;
 use crate::engine::trouble::Trouble;
 use crate::location::Location;
 
-/// How long one attempt to begin a write waits. Between two attempts the connection is free for this process's own
-/// readers, so that a foreign writer never holds them up for longer than this.
+/// How long PostgreSQL waits in one attempt to begin a write. Between two attempts the connection is free for this
+/// process's own readers, so that a foreign writer never holds them up for longer than this.
 pub(crate) const LOCK_SLICE: Duration = Duration::from_millis(100);
 
 /// Which engine keeps a ledger.
@@ -49,16 +51,6 @@ impl Engine {
         match self {
             Self::Sqlite => "BEGIN",
             Self::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
-        }
-    }
-
-    /// What begins a transaction that writes.
-    const fn begin_write(self) -> &'static str {
-        match self {
-            // Takes the one write lock at once. A plain BEGIN would take it at the first change, and would then fail
-            // instead of waiting, because what was read before may have changed.
-            Self::Sqlite => "BEGIN IMMEDIATE",
-            Self::Postgres => "BEGIN",
         }
     }
 
@@ -94,11 +86,11 @@ pub(crate) async fn begin_read(db: &mut Db, clock: &dyn Clock) -> Result<Timesta
 
 /// Begins a transaction that writes: the write lock is held, and the chain's head and the ledger's time are known.
 ///
-/// `None` when another writer held the lock for the whole of [`LOCK_SLICE`].
+/// `None` when another writer held the lock, on PostgreSQL for the whole of [`LOCK_SLICE`].
 pub(crate) async fn begin_write(db: &mut Db, clock: &dyn Clock) -> Result<Option<(Head, Timestamp)>> {
     roll_back_leftovers(db).await?;
     db.unfinished = true;
-    let begun = match db.try_script(db.engine.begin_write()).await {
+    let begun = match db.try_begin_write().await {
         Ok(()) => db.try_one::<(i64, Hash, i64)>(db.engine.lock_head()).await,
         Err(failure) => Err(failure),
     };
@@ -118,6 +110,13 @@ pub(crate) async fn begin_write(db: &mut Db, clock: &dyn Clock) -> Result<Option
             if failure.trouble == Trouble::Busy { Ok(None) } else { Err(failure.error) }
         }
     }
+}
+
+/// Rolls back at once, where that is only this thread's work. Whether it was done.
+pub(crate) fn roll_back_at_once(db: &mut Db) -> bool {
+    let done = db.conn.roll_back_at_once();
+    db.unfinished &= !done;
+    done
 }
 
 /// Rolls back; an error only shows that the transaction is over already or that the connection is.

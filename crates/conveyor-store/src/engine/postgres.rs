@@ -4,13 +4,20 @@ use std::str::FromStr;
 
 use conveyor_model::Error;
 use conveyor_model::Result;
-use sqlx::AnyConnection;
-use sqlx::ConnectOptions;
-use sqlx::any::AnyConnectOptions;
+use sqlx::Arguments as _;
+use sqlx::ConnectOptions as _;
+use sqlx::PgConnection;
+use sqlx::Row as _;
+use sqlx::TypeInfo as _;
+use sqlx::ValueRef as _;
+use sqlx::postgres::PgArguments;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::PgRow;
 
+use crate::cell::Args;
+use crate::cell::Bound;
 use crate::cell::args;
 use crate::db::Db;
-use crate::engine::Engine;
 use crate::engine::LOCK_SLICE;
 use crate::engine::trouble;
 
@@ -24,10 +31,43 @@ pub(crate) const LOCK_CLASS: i32 = 0x636f_6e76;
 const MIGRATION: i32 = 1;
 
 /// Connects to a database.
-pub(crate) async fn open(url: &str, place: &str) -> Result<AnyConnection> {
-    let told = |error: &sqlx::Error| trouble::told(error, Engine::Postgres, place);
-    let options = AnyConnectOptions::from_str(url).map_err(|error| told(&error))?;
-    options.disable_statement_logging().connect().await.map_err(|error| told(&error))
+pub(crate) async fn open(url: &str, place: &str) -> Result<PgConnection> {
+    connect(url).await.map_err(|error| trouble::told(&error.into(), place))
+}
+
+async fn connect(url: &str) -> sqlx::Result<PgConnection> {
+    PgConnectOptions::from_str(url)?.disable_statement_logging().connect().await
+}
+
+/// A statement's arguments as the driver takes them.
+pub(crate) fn arguments(args: Args) -> PgArguments {
+    let mut arguments = PgArguments::default();
+    for bound in args.0 {
+        let added = match bound {
+            Bound::Text(text) => arguments.add(text),
+            Bound::Int(number) => arguments.add(number),
+            Bound::Real(number) => arguments.add(number),
+        };
+        // Texts and numbers are written into a buffer, which cannot fail.
+        debug_assert!(added.is_ok());
+    }
+    arguments
+}
+
+/// Reads a column of text.
+pub(crate) fn text(row: &PgRow, index: usize) -> sqlx::Result<Option<String>> {
+    row.try_get(index)
+}
+
+/// Reads a column of whole numbers. A literal in a query is a narrower one than a table's.
+pub(crate) fn int(row: &PgRow, index: usize) -> sqlx::Result<Option<i64>> {
+    let narrow = row.try_get_raw(index)?.type_info().name() == "INT4";
+    if narrow { Ok(row.try_get::<Option<i32>, _>(index)?.map(i64::from)) } else { row.try_get(index) }
+}
+
+/// Reads a column of numbers.
+pub(crate) fn real(row: &PgRow, index: usize) -> sqlx::Result<Option<f64>> {
+    row.try_get(index)
 }
 
 /// What a connection that writes needs.

@@ -1,30 +1,35 @@
-//! SQLite: files, private modes, and the four ways in which a ledger is opened to be read.
+//! SQLite: files, private modes, the four ways in which a ledger is opened to be read, and how statements run.
 
 use std::fs;
 use std::io;
+use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::path::PathBuf;
-use std::str::FromStr;
-use std::time::Instant;
+use std::time::Duration;
 
 use conveyor_model::Error;
 use conveyor_model::Result;
-use conveyor_model::limits;
-use sqlx::AnyConnection;
-use sqlx::ConnectOptions;
-use sqlx::any::AnyConnectOptions;
+use rusqlite::Connection;
+use rusqlite::OpenFlags;
+use rusqlite::Statement;
 
+use crate::cell::Args;
+use crate::cell::Bound;
 use crate::db::Db;
-use crate::engine::Engine;
-use crate::engine::LOCK_SLICE;
+use crate::engine::conn::RawRow;
+use crate::engine::patience::Patience;
 use crate::engine::trouble;
 use crate::engine::trouble::Trouble;
 
 /// How often opening to read is tried when the file changes its state in between: `-wal` came or went.
 const READ_TRIES: usize = 5;
+
+/// Statements that are kept prepared: more than any process uses.
+const PREPARED: usize = 256;
 
 /// What identifies the bytes that were read without any lock: changed when a writer came by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,10 +83,7 @@ pub(crate) fn resolved(path: &Path) -> PathBuf {
 /// With a write-ahead log beside it, the file is opened with `mode=ro`. Without one that would fail in a folder that
 /// cannot be written (measured), because SQLite wants to make the log; then the file is opened as immutable, without
 /// any lock, and the returned fingerprint tells afterwards whether a writer came by.
-pub(crate) async fn open_read(
-    path: &Path,
-    place: &str,
-) -> Result<Option<(AnyConnection, Option<Fingerprint>)>> {
+pub(crate) fn open_read(path: &Path, place: &str) -> Result<Option<(Connection, Option<Fingerprint>)>> {
     let mut failed = None;
     for _ in 0..READ_TRIES {
         let Some(print) = Fingerprint::of(path) else { return absent(path, place) };
@@ -89,8 +91,8 @@ pub(crate) async fn open_read(
             return Ok(None);
         }
         let live = has_log(path);
-        let parameters = if live { "mode=ro" } else { "mode=ro&immutable=true" };
-        match connect(path, parameters).await {
+        let parameters = if live { "mode=ro" } else { "mode=ro&immutable=1" };
+        match connect(path, parameters) {
             Ok(conn) if live => return Ok(Some((conn, None))),
             Ok(conn) if print.holds(path) => return Ok(Some((conn, Some(print)))),
             Ok(_) => {}
@@ -98,7 +100,7 @@ pub(crate) async fn open_read(
         }
     }
     Err(match failed {
-        Some(error) => trouble::told(&error, Engine::Sqlite, place),
+        Some(error) => trouble::told(&error.into(), place),
         None => trouble::tell(Trouble::Busy, &"it changes all the time", place),
     })
 }
@@ -114,56 +116,98 @@ fn absent<T>(path: &Path, place: &str) -> Result<Option<T>> {
 }
 
 /// Opens a ledger that is written, making folder and file private when they are missing.
-pub(crate) async fn open_write(path: &Path, place: &str) -> Result<AnyConnection> {
+pub(crate) fn open_write(path: &Path, place: &str) -> Result<Connection> {
     prepare_folder(path)?;
     prepare_file(path)?;
-    let conn =
-        connect(path, "mode=rw").await.map_err(|error| trouble::told(&error, Engine::Sqlite, place))?;
-    Ok(conn)
-}
-
-/// What a connection that writes needs beyond the driver's defaults, once it is open.
-///
-/// Until then the driver's own five seconds hold: a process that makes the ledger, recovers its log after a crash or
-/// closes it last keeps all others out for a moment, readers too. Later only a writer can be in the way.
-pub(crate) async fn prepare_writer(db: &mut Db) -> Result<()> {
-    // The default of `synchronous`, FULL, is kept: an accepted delivery survives a power cut.
-    db.script(format!("PRAGMA busy_timeout = {}", LOCK_SLICE.as_millis())).await
+    connect(path, "mode=rw").map_err(|error| trouble::told(&error.into(), place))
 }
 
 /// Turns a new file into one with a write-ahead log, which it then stays.
 ///
 /// Several processes that make the same ledger at once are in each other's way here, and SQLite does not wait by itself.
 pub(crate) async fn prepare_new(db: &mut Db) -> Result<()> {
-    let deadline = Instant::now() + limits::LEDGER_BUSY;
+    let mut patience = Patience::new();
     loop {
         match db.try_script("PRAGMA journal_mode = WAL").await {
             Ok(()) => return Ok(()),
-            Err(failure) if failure.trouble == Trouble::Busy && Instant::now() < deadline => {
-                tokio::task::yield_now().await;
-            }
+            Err(failure) if failure.trouble == Trouble::Busy && patience.lasts().await => {}
             Err(failure) => return Err(failure.error),
         }
     }
 }
 
-async fn connect(path: &Path, parameters: &str) -> sqlx::Result<AnyConnection> {
-    AnyConnectOptions::from_str(&url(path, parameters)?)?.disable_statement_logging().connect().await
+/// The driver's own patience of five seconds holds: a process that makes the ledger, recovers its log after a crash or
+/// closes it last keeps all others out for a moment, readers too. [`begin_write`] has none. The default of
+/// `synchronous`, FULL, is kept: an accepted delivery survives a power cut.
+fn connect(path: &Path, parameters: &str) -> rusqlite::Result<Connection> {
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(uri(path, parameters), flags)?;
+    conn.set_prepared_statement_cache_capacity(PREPARED);
+    conn.execute_batch("PRAGMA foreign_keys = ON")?;
+    Ok(conn)
 }
 
-/// The driver's URL of a file. Everything but plain letters and digits is escaped, `.` too, because URLs give `..` a
-/// meaning of their own.
-fn url(path: &Path, parameters: &str) -> sqlx::Result<String> {
-    let text =
-        path.to_str().ok_or_else(|| sqlx::Error::Configuration("the ledger's path is not UTF-8".into()))?;
-    let escaped: String = text
-        .bytes()
-        .map(|byte| match byte {
-            b'/' | b'-' | b'_' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),
-            _ => format!("%{byte:02X}"),
-        })
-        .collect();
-    Ok(format!("sqlite://{escaped}?{parameters}"))
+/// The URI of a file. Everything but plain letters and digits is escaped.
+fn uri(path: &Path, parameters: &str) -> String {
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'/' | b'-' | b'_' | b'.' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => uri.push(char::from(*byte)),
+            _ => uri.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    format!("{uri}?{parameters}")
+}
+
+/// Begins a transaction that writes, or fails at once where another writer holds the lock: nobody may wait on the thread
+/// on which everything else of this process runs.
+pub(crate) fn begin_write(conn: &Connection) -> rusqlite::Result<()> {
+    let patience: i64 = conn.pragma_query_value(None, "busy_timeout", |row| row.get(0))?;
+    conn.busy_timeout(Duration::ZERO)?;
+    let begun = conn.execute_batch("BEGIN IMMEDIATE");
+    conn.busy_timeout(Duration::from_millis(patience.unsigned_abs()))?;
+    begun
+}
+
+/// Runs a statement and returns the number of rows that it changed.
+pub(crate) fn execute(conn: &Connection, sql: &str, args: &Args) -> rusqlite::Result<u64> {
+    let mut statement = conn.prepare_cached(sql)?;
+    bind(&mut statement, args)?;
+    Ok(statement.raw_execute()? as u64)
+}
+
+/// Runs a query and shows each row to `take`, until that has enough.
+pub(crate) fn rows(
+    conn: &Connection,
+    sql: &str,
+    args: &Args,
+    mut take: impl FnMut(&RawRow<'_>) -> ControlFlow<()>,
+) -> rusqlite::Result<()> {
+    let mut statement = conn.prepare_cached(sql)?;
+    bind(&mut statement, args)?;
+    let mut rows = statement.raw_query();
+    while let Some(row) = rows.next()? {
+        if take(&RawRow::Sqlite(row)).is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Binds by number: SQLite takes `$2` for a name, and counts names in the order in which they come.
+fn bind(statement: &mut Statement<'_>, args: &Args) -> rusqlite::Result<()> {
+    let count = statement.parameter_count();
+    for place in 1..=count {
+        let number = statement.parameter_name(place).and_then(|name| name.get(1..)?.parse().ok());
+        let missing = rusqlite::Error::InvalidParameterCount(args.0.len(), count);
+        match args.0.get(number.unwrap_or(place) - 1).ok_or(missing)? {
+            Bound::Text(text) => statement.raw_bind_parameter(place, text)?,
+            Bound::Int(number) => statement.raw_bind_parameter(place, number)?,
+            Bound::Real(number) => statement.raw_bind_parameter(place, number)?,
+        }
+    }
+    Ok(())
 }
 
 /// Makes the folder (0700) or checks that nobody else can put files into it.
@@ -237,7 +281,6 @@ pub(crate) const OBJECTS: &str = "SELECT name FROM sqlite_schema WHERE type = $1
 
 /// Which version of the schema the file holds: `None` for an empty one.
 pub(crate) async fn schema_version(db: &mut Db) -> Result<Option<i64>> {
-    // One row: each row that a query returns is a hand-over between two threads.
     let tables = "SELECT count(*), count(CASE name WHEN 'conveyor_schema' THEN 1 END) \
                   FROM sqlite_schema WHERE type = 'table'";
     let (all, ours) = db.one::<(i64, i64)>(tables, crate::cell::args![]).await?.unwrap_or_default();
@@ -267,7 +310,23 @@ mod tests {
 
     #[test]
     fn odd_characters_of_a_path_reach_sqlite_as_they_are() {
-        let url = url(Path::new("/a b/c?d#e/%41/../é.db"), "mode=ro").unwrap();
-        assert_eq!(url, "sqlite:///a%20b/c%3Fd%23e/%2541/%2E%2E/%C3%A9%2Edb?mode=ro");
+        let uri = uri(Path::new("/a b/c?d#e/%41/../é.db"), "mode=ro");
+        assert_eq!(uri, "file:/a%20b/c%3Fd%23e/%2541/../%C3%A9.db?mode=ro");
+    }
+
+    #[test]
+    fn arguments_are_bound_by_their_numbers() {
+        let conn = Connection::open_in_memory().unwrap();
+        let mut told = Vec::new();
+        let args = crate::cell::args![&"one".to_owned(), &2_i64];
+        rows(&conn, "SELECT $2, $1, $2", &args, |row| {
+            let RawRow::Sqlite(row) = row else { return ControlFlow::Break(()) };
+            told.push((row.get_unwrap::<_, i64>(0), row.get_unwrap::<_, String>(1), row.get_unwrap::<_, i64>(2)));
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        assert_eq!(told, [(2, "one".to_owned(), 2)]);
+        let missing = execute(&conn, "SELECT $3", &args).unwrap_err();
+        assert_eq!(missing, rusqlite::Error::InvalidParameterCount(2, 1));
     }
 }

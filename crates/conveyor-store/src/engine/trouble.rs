@@ -63,27 +63,56 @@ pub(crate) fn read_code(engine: Engine, code: &str) -> Trouble {
     }
 }
 
-/// Reads an error of the driver's.
-pub(crate) fn read(error: &sqlx::Error, engine: Engine) -> Trouble {
+/// An error of a driver's.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    /// SQLite's.
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    /// PostgreSQL's.
+    #[error(transparent)]
+    Postgres(#[from] sqlx::Error),
+}
+
+impl Fault {
+    /// What it means.
+    pub(crate) fn trouble(&self) -> Trouble {
+        match self {
+            Self::Sqlite(error) => of_sqlite(error),
+            Self::Postgres(error) => of_postgres(error),
+        }
+    }
+}
+
+fn of_sqlite(error: &rusqlite::Error) -> Trouble {
+    let code = match error {
+        rusqlite::Error::SqliteFailure(error, _) | rusqlite::Error::SqlInputError { error, .. } => {
+            error.extended_code
+        }
+        _ => return Trouble::Other,
+    };
+    read_code(Engine::Sqlite, &code.to_string())
+}
+
+fn of_postgres(error: &sqlx::Error) -> Trouble {
     match error {
-        sqlx::Error::Database(error) => error.code().map_or(Trouble::Other, |code| read_code(engine, &code)),
+        sqlx::Error::Database(error) => {
+            error.code().map_or(Trouble::Other, |code| read_code(Engine::Postgres, &code))
+        }
         sqlx::Error::Io(error) => match error.kind() {
             std::io::ErrorKind::PermissionDenied => Trouble::Permission,
             std::io::ErrorKind::StorageFull => Trouble::Full,
             std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => Trouble::Absent,
             _ => Trouble::Disconnected,
         },
-        sqlx::Error::Tls(_)
-        | sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed => Trouble::Disconnected,
+        sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed => Trouble::Disconnected,
         _ => Trouble::Other,
     }
 }
 
 /// The error that a verb ends with.
-pub(crate) fn told(error: &sqlx::Error, engine: Engine, place: &str) -> Error {
-    tell(read(error, engine), error, place)
+pub(crate) fn told(fault: &Fault, place: &str) -> Error {
+    tell(fault.trouble(), fault, place)
 }
 
 /// The same for a trouble that is already read.
