@@ -1,5 +1,8 @@
 //! The one redaction that reports, exports and telemetry pass: by key and by the shape of a value.
 
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
 use serde_json::Value;
 
 /// What stands in the place of a secret.
@@ -25,12 +28,24 @@ const SECRET_SHAPES: &[(&str, usize)] = &[
     ("npm_", 30),
 ];
 
+/// Finds [`SECRET_KEYS`], whatever their case. All parts are looked for in one pass: a listing has thousands of values.
+static KEYS: LazyLock<AhoCorasick> = LazyLock::new(|| {
+    let built = AhoCorasick::builder().ascii_case_insensitive(true).build(SECRET_KEYS);
+    built.expect("a handful of short words is not too much")
+});
+
+/// Finds the beginnings of [`SECRET_SHAPES`].
+static SHAPES: LazyLock<AhoCorasick> = LazyLock::new(|| {
+    let built = AhoCorasick::new(SECRET_SHAPES.iter().map(|(start, _)| start));
+    built.expect("a handful of short words is not too much")
+});
+
 /// Replaces, at any depth, values under secret keys and words that look like secrets.
 pub fn redact(value: &mut Value) {
     match value {
         Value::Object(map) => {
             for (key, inner) in map {
-                if is_secret_key(key) && !inner.is_null() && !inner.is_boolean() {
+                if !inner.is_null() && !inner.is_boolean() && KEYS.is_match(key.as_str()) {
                     *inner = Value::String(REDACTED.to_owned());
                 } else {
                     redact(inner);
@@ -49,44 +64,32 @@ pub fn redact(value: &mut Value) {
 
 /// The text without words that look like secrets; nothing when there are none.
 pub fn redact_text(text: &str) -> Option<String> {
-    if !SECRET_SHAPES.iter().any(|(start, _)| text.contains(start)) {
+    let mut clean = String::new();
+    let mut kept = 0;
+    for found in SHAPES.find_iter(text) {
+        let (start, least) = (found.start(), SECRET_SHAPES[found.pattern()].1);
+        let end = text[start..].find(|c| !is_word(c)).map_or(text.len(), |length| start + length);
+        if start >= kept && begins_here(&text[..start]) && end - start >= least {
+            clean.push_str(&text[kept..start]);
+            clean.push_str(REDACTED);
+            kept = end;
+        }
+    }
+    if kept == 0 {
         return None;
     }
-    let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | '+' | '=');
-    let mut clean = String::with_capacity(text.len());
-    let mut changed = false;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
-        let (word, tail) = rest.split_at(end);
-        match secret_start(word) {
-            Some(at) => {
-                clean.push_str(&word[..at]);
-                clean.push_str(REDACTED);
-                changed = true;
-            }
-            None => clean.push_str(word),
-        }
-        let gap = tail.find(is_word).unwrap_or(tail.len());
-        clean.push_str(&tail[..gap]);
-        rest = &tail[gap..];
-    }
-    changed.then_some(clean)
+    clean.push_str(&text[kept..]);
+    Some(clean)
 }
 
-/// Where in a word a secret begins: at its start, or behind `=` or `/`.
-fn secret_start(word: &str) -> Option<usize> {
-    SECRET_SHAPES.iter().find_map(|(start, length)| {
-        let at = word.find(start)?;
-        let fresh = at == 0 || matches!(word.as_bytes()[at - 1], b'=' | b'/' | b'+');
-        (fresh && word.len() - at >= *length).then_some(at)
-    })
+/// Characters that a secret may hold.
+fn is_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | '+' | '=')
 }
 
-/// Whether values under this key are secrets.
-fn is_secret_key(key: &str) -> bool {
-    let lower = key.to_ascii_lowercase();
-    SECRET_KEYS.iter().any(|part| lower.contains(part))
+/// Whether a secret may begin behind this text: at a word's start, or behind `=`, `/` or `+`.
+fn begins_here(before: &str) -> bool {
+    before.chars().next_back().is_none_or(|c| !is_word(c) || matches!(c, '=' | '/' | '+'))
 }
 
 #[cfg(test)]
@@ -113,5 +116,13 @@ mod tests {
                 "secret": null,
             })
         );
+    }
+
+    #[test]
+    fn a_secret_behind_something_like_one_is_found_too() {
+        let key = format!("sk-{}", "a".repeat(24));
+        assert_eq!(redact_text(&format!("task-1/risk-{key}={key}")), Some(format!("task-1/risk-{key}={REDACTED}")));
+        assert_eq!(redact_text(&format!("({key}, {key})")), Some(format!("({REDACTED}, {REDACTED})")));
+        assert_eq!(redact_text("no secret here"), None);
     }
 }

@@ -146,3 +146,10 @@ pub async fn active_pairs(db: &mut Db) -> Result<Vec<(SessionId, SessionId, Name
                JOIN tasks t ON t.id = b.task_id WHERE b.state = 'active' ORDER BY b.number";
     db.all(sql, args![]).await
 }
+
+/// Task, binding, worker's name and manager's name of each active binding.
+pub async fn active_names(db: &mut Db) -> Result<Vec<(TaskId, BindingId, Name, Name)>> {
+    let sql = "SELECT b.task_id, b.id, w.name, m.name FROM bindings b JOIN sessions w ON w.id = b.worker_session_id \
+               JOIN sessions m ON m.id = b.manager_session_id WHERE b.state = 'active' ORDER BY b.number";
+    db.all(sql, args![]).await
+}

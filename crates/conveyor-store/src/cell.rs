@@ -294,6 +294,15 @@ impl<A: Cell, B: Cell, C: Cell> Row for (A, B, C) {
     }
 }
 
+impl<A: Cell, B: Cell, C: Cell, D: Cell> Row for (A, B, C, D) {
+    const COLUMNS: &'static [&'static str] = &[];
+
+    fn read_at(row: &RawRow<'_>, first: usize) -> Result<Self> {
+        let (a, b, c) = Row::read_at(row, first)?;
+        Ok((a, b, c, D::read(row, first + 3)?))
+    }
+}
+
 /// Declares a row type: a plain struct whose fields are named as the columns, in the columns' order.
 macro_rules! table {
     (

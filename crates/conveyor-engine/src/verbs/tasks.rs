@@ -245,27 +245,16 @@ async fn list(plane: &Plane, active: bool, asked: Option<u32>) -> Result<Vec<Tas
 
 /// Tasks with who works on them and when they were last looked at.
 pub(super) async fn rows(db: &mut Db, tasks: &[Task]) -> Result<Vec<TaskRow>> {
-    let names: HashMap<SessionId, Name> = sessions::list(db, &sessions::Wanted::default(), u32::MAX)
+    let mut bound: HashMap<TaskId, TaskBinding> = bindings::active_names(db)
         .await?
         .into_iter()
-        .map(|session| (session.id, session.name))
+        .map(|(task, binding_id, worker, manager)| {
+            (task, TaskBinding { binding_id, worker: worker.to_string(), manager: manager.to_string() })
+        })
         .collect();
-    let bound = bindings::list(db, true, u32::MAX).await?;
     let looks: HashMap<TaskId, Timestamp> = cycles::last_looks(db).await?.into_iter().collect();
-    let rows = tasks.iter().map(|task| {
-        let binding = bound.iter().find(|binding| binding.task_id == task.id);
-        row(task, binding.map(|binding| named(binding, &names)), looks.get(&task.id).copied())
-    });
+    let rows = tasks.iter().map(|task| row(task, bound.remove(&task.id), looks.get(&task.id).copied()));
     Ok(rows.collect())
-}
-
-fn named(binding: &Binding, names: &HashMap<SessionId, Name>) -> TaskBinding {
-    let name = |id: &SessionId| names.get(id).map_or_else(|| id.to_string(), ToString::to_string);
-    TaskBinding {
-        binding_id: binding.id.clone(),
-        worker: name(&binding.worker_session_id),
-        manager: name(&binding.manager_session_id),
-    }
 }
 
 fn row(task: &Task, binding: Option<TaskBinding>, last_cycle_at: Option<Timestamp>) -> TaskRow {
