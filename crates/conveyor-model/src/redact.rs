@@ -121,7 +121,10 @@ mod tests {
     #[test]
     fn a_secret_behind_something_like_one_is_found_too() {
         let key = format!("sk-{}", "a".repeat(24));
-        assert_eq!(redact_text(&format!("task-1/risk-{key}={key}")), Some(format!("task-1/risk-{key}={REDACTED}")));
+        assert_eq!(
+            redact_text(&format!("task-1/risk-{key}={key}")),
+            Some(format!("task-1/risk-{key}={REDACTED}"))
+        );
         assert_eq!(redact_text(&format!("({key}, {key})")), Some(format!("({REDACTED}, {REDACTED})")));
         assert_eq!(redact_text("no secret here"), None);
     }

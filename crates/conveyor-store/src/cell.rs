@@ -232,7 +232,10 @@ pub(crate) trait Row: Sized {
     /// The row, from columns that begin at `first`.
     fn read_at(row: &RawRow<'_>, first: usize) -> Result<Self>;
 
-    /// Its columns as SQL, each led by `prefix` (`""` or `"alias."`).
+    /// The same as SQL.
+    const LIST: &'static str = "";
+
+    /// Its columns as SQL, each led by `prefix`, an alias and a dot.
     fn columns(prefix: &str) -> String {
         let columns: Vec<String> = Self::COLUMNS.iter().map(|column| format!("{prefix}{column}")).collect();
         columns.join(", ")
@@ -249,13 +252,13 @@ pub(crate) trait Table: Row {
 
     /// `SELECT` all columns, followed by `rest`.
     fn select(rest: &str) -> String {
-        format!("SELECT {} FROM {} {rest}", Self::columns(""), Self::TABLE)
+        format!("SELECT {} FROM {} {rest}", Self::LIST, Self::TABLE)
     }
 
     /// `INSERT` of all columns.
     fn insert() -> String {
         let places: Vec<String> = (1..=Self::COLUMNS.len()).map(|place| format!("${place}")).collect();
-        format!("INSERT INTO {} ({}) VALUES ({})", Self::TABLE, Self::columns(""), places.join(", "))
+        format!("INSERT INTO {} ({}) VALUES ({})", Self::TABLE, Self::LIST, places.join(", "))
     }
 
     /// `UPDATE` of all columns of the row with this one's first column, its key.
@@ -319,6 +322,10 @@ macro_rules! table {
 
         impl $crate::cell::Row for $name {
             const COLUMNS: &'static [&'static str] = &[$(stringify!($field)),*];
+            const LIST: &'static str = {
+                let list = concat!($(stringify!($field), ", ",)*);
+                list.split_at(list.len() - ", ".len()).0
+            };
 
             fn read_at(row: &$crate::engine::conn::RawRow<'_>, first: usize) -> conveyor_model::Result<Self> {
                 let mut places = first..;

@@ -50,7 +50,6 @@ pub async fn claim(
 
 /// The interrupt of a turn.
 pub async fn get(db: &mut Db, session: &SessionId, turn: &str) -> Result<Option<Interrupt>> {
-    let sql =
-        format!("SELECT {} FROM interrupts WHERE session_id = $1 AND turn_id = $2", Interrupt::columns(""));
+    let sql = format!("SELECT {} FROM interrupts WHERE session_id = $1 AND turn_id = $2", Interrupt::LIST);
     db.one(sql, args![session, &turn.to_owned()]).await
 }
