@@ -47,8 +47,6 @@ struct Line {
 enum Owes {
     /// It works.
     Now,
-    /// It is being built: it works, or says plainly that it does not.
-    Judgement,
     /// It says plainly that it does not work.
     Later,
 }
@@ -91,9 +89,7 @@ fn judge(line: &Line, told: &Told) -> (&'static str, Option<String>) {
     match line.owes {
         Owes::Now if works => ("work", None),
         Owes::Now => ("fail", Some(format!("exit code {} and not {}", told.code, line.exit))),
-        Owes::Judgement if works => ("work already", None),
-        Owes::Judgement | Owes::Later if says_so => ("are not there yet", None),
-        Owes::Judgement => ("fail", Some("it neither works nor says that it does not".to_owned())),
+        Owes::Later if says_so => ("are not there yet", None),
         Owes::Later => ("work already", Some("it works: let it owe `now`".to_owned())),
     }
 }
