@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use anyhow::ensure;
+use serde_json::Value;
 
 use crate::measure::Background;
 use crate::measure::Samples;
@@ -98,8 +99,11 @@ pub(crate) fn backlog(world: &mut World) -> anyhow::Result<Vec<Line>> {
     for round in 0..=3 {
         let copy = ours.copied(&format!("backlog-{round}"))?;
         passes.push(ms(run(&mut copy.command(&once))?.wall));
-        let left = copy.report(&["commands", "--state", "pending"])?;
-        ensure!(left.as_array().is_some_and(Vec::is_empty), "not all of the backlog was routed: {left:#}");
+        // What lies in an inbox stays pending until somebody reads it.
+        let pending = copy.report(&["commands", "--state", "pending", "--limit", "2000"])?;
+        let routed = |command: &&Value| !command["inbox_at"].is_null();
+        let routed = pending.as_array().map_or(0, |all| all.iter().filter(routed).count());
+        ensure!(routed >= BACKLOG, "only {routed} of the backlog were routed");
     }
     let theirs = vec![ms(run(&mut peer.command(&once))?.wall)];
     let line = Line::new("`dispatch --once`, 1,000 pending pull deliveries", Figure::P50, "ms", &passes[1..]);

@@ -46,8 +46,14 @@ pub(crate) fn version(world: &mut World) -> anyhow::Result<Vec<Line>> {
         |_| run(std::process::Command::new(env!("CARGO_BIN_EXE_conveyor")).arg("--version")),
         |_| run(&mut world.peer.command(&["--help"])),
     )?;
+    let mut nothing = Samples::new();
+    for _ in 0..100 {
+        nothing.push(ms(run(&mut std::process::Command::new("/bin/true"))?.wall));
+    }
+    let floor = Line::new("a process that does nothing (`true`)", Figure::P50, "ms", &nothing);
     let line = Line::new("`--version`", Figure::P50, "ms", &walls(&ours)).owes(Budget::AtMost(3.0));
-    Ok(vec![line.beside(&walls(&theirs)).note("the peer has `--help` only")])
+    let line = line.beside(&walls(&theirs)).note("the peer has `--help` only");
+    Ok(vec![floor.note("what this machine takes for any program"), line])
 }
 
 /// Verbs that read.
@@ -172,7 +178,9 @@ pub(crate) fn finish(world: &mut World) -> anyhow::Result<Vec<Line>> {
             "satisfied",
         ])
     };
-    peer.run_all(&(0..CRITERIA).map(add).collect::<Vec<_>>())?;
+    // The peer ends no bound task whose sessions have no pane.
+    let unbind = words(&["unbind", "--task", SEEN]);
+    peer.run_all(&(0..CRITERIA).map(add).chain([unbind]).collect::<Vec<_>>())?;
     let finish = ["finish-task", SEEN, "--require-criteria-audit", "--reason", "measured"];
     let (finished, theirs) = in_turn(
         10,
