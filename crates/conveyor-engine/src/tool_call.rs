@@ -1,6 +1,11 @@
 //! What a caller over MCP does next: a tool and its arguments instead of a command line.
 
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
 use clap::ArgMatches;
+use clap::Command;
 use clap::builder::StringValueParser;
 use clap::parser::ValueSource;
 use serde_json::Map;
@@ -37,36 +42,64 @@ pub(crate) fn in_hint(hint: &str) -> String {
     of(&words).map_or_else(|| hint.to_owned(), |call| format!("{before}{call}"))
 }
 
-/// What the words give, under the names and in the types that the tool has. A placeholder stays a text.
-fn arguments(verb: &Entry, words: &[&str]) -> Option<Map<String, Value>> {
-    let command = (verb.command)().mut_args(|arg| {
-        if arg.get_action().takes_values() { arg.value_parser(StringValueParser::new()) } else { arg }
-    });
-    let all: Vec<(String, Option<String>, bool)> = command
-        .get_arguments()
-        .map(|arg| {
-            let long = arg.get_long().map(|long| long.replace('-', "_"));
-            (arg.get_id().to_string(), long, arg.get_action().takes_values())
-        })
-        .collect();
-    let matches = command.try_get_matches_from(words).ok()?;
-    let schema = serde_json::to_value((verb.schema)()).ok()?;
-    let properties = schema["properties"].as_object()?;
-    let mut arguments = Map::new();
-    for (id, long, takes_values) in all {
-        if matches.value_source(&id) != Some(ValueSource::CommandLine) {
-            continue;
-        }
-        // There is no standard input over MCP.
-        if id == "from_stdin" && properties.contains_key("payload_json") {
-            arguments.insert("payload_json".to_owned(), json!({}));
-            continue;
-        }
-        let key = [Some(id.clone()), long].into_iter().flatten().find(|key| properties.contains_key(key))?;
-        let value = if takes_values { value(&matches, &id, &properties[&key]) } else { Value::Bool(true) };
-        arguments.insert(key, value);
+/// A verb as it is asked again and again: each row of a listing names a call, and making the parser takes longer than all
+/// else that a row takes.
+struct Known {
+    command: Command,
+    /// Id, long name and whether it takes values, of each argument.
+    known: Vec<(String, Option<String>, bool)>,
+    /// What the tool takes.
+    properties: Map<String, Value>,
+}
+
+static KNOWN: Mutex<BTreeMap<&'static str, Known>> = Mutex::new(BTreeMap::new());
+
+impl Known {
+    fn of(verb: &Entry) -> Option<Self> {
+        let command = (verb.command)().mut_args(|arg| {
+            if arg.get_action().takes_values() { arg.value_parser(StringValueParser::new()) } else { arg }
+        });
+        let known = command
+            .get_arguments()
+            .map(|arg| {
+                let long = arg.get_long().map(|long| long.replace('-', "_"));
+                (arg.get_id().to_string(), long, arg.get_action().takes_values())
+            })
+            .collect();
+        let mut schema = serde_json::to_value((verb.schema)()).ok()?;
+        let Value::Object(properties) = schema["properties"].take() else { return None };
+        Some(Self { command, known, properties })
     }
-    Some(arguments)
+
+    /// What the words give, under the names and in the types that the tool has. A placeholder stays a text.
+    fn arguments(&mut self, words: &[&str]) -> Option<Map<String, Value>> {
+        let matches = self.command.try_get_matches_from_mut(words).ok()?;
+        let properties = &self.properties;
+        let mut arguments = Map::new();
+        for (id, long, takes_values) in &self.known {
+            if matches.value_source(id) != Some(ValueSource::CommandLine) {
+                continue;
+            }
+            // There is no standard input over MCP.
+            if id == "from_stdin" && properties.contains_key("payload_json") {
+                arguments.insert("payload_json".to_owned(), json!({}));
+                continue;
+            }
+            let key =
+                [Some(id), long.as_ref()].into_iter().flatten().find(|key| properties.contains_key(*key))?;
+            let value = if *takes_values { value(&matches, id, &properties[key]) } else { Value::Bool(true) };
+            arguments.insert(key.clone(), value);
+        }
+        Some(arguments)
+    }
+}
+
+fn arguments(verb: &'static Entry, words: &[&str]) -> Option<Map<String, Value>> {
+    let mut all = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if !all.contains_key(verb.name) {
+        all.insert(verb.name, Known::of(verb)?);
+    }
+    all.get_mut(verb.name)?.arguments(words)
 }
 
 fn value(matches: &ArgMatches, id: &str, property: &Value) -> Value {

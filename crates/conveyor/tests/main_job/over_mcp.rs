@@ -17,6 +17,7 @@ use serde_json::json;
 use crate::desk::Desk;
 use crate::desk::LIMIT;
 use crate::pair::TASK;
+use crate::pair::is_approval;
 use crate::seat::Seat;
 
 /// Longer than a shell command of Codex's may take before its output is lost to the model (measured: ten seconds).
@@ -161,6 +162,52 @@ fn a_sandboxed_manager_looks_nudges_and_finishes_through_mcp_and_is_stopped_last
         let rows = desk.report(&["sessions", "--state", "gone"]);
         rows.as_array().is_some_and(|rows| rows.len() == 2)
     });
+}
+
+#[test]
+fn a_sandboxed_manager_is_woken_interrupts_nudges_a_busy_worker_and_approves_nothing_through_mcp() {
+    let office = Office::open("");
+    let Office { desk, codex, worker, manager } = &office;
+    worker.say("build it [[say=it is built]]");
+    worker.until_idle();
+    let told = "Worker wren ended a turn";
+    manager.until("told", || {
+        desk.report(&["dispatch", "--once"]);
+        manager.count(told) > 0
+    });
+    assert_eq!(manager.count(told), 1, "{:#?}", manager.texts());
+    manager.until_idle();
+
+    // 0.144 and later put the text of a turn that did nothing yet back into the composer.
+    worker.say("work long [[sh=true]] [[delay=90]]");
+    output(codex, "work long [[", 1);
+    let interrupt = office.call("stop it", "session_interrupt", &json!({ "name": "wren" }));
+    assert!(interrupt.contains("\"interrupted\":true"), "{interrupt}\n{}", worker.screen());
+    worker.until_idle();
+
+    worker.say("work on [[sh=true]] [[delay=8]]");
+    output(codex, "work on [[", 1);
+    let nudge = office.call("push on", "session_nudge", &json!({ "name": "wren", "text": "and then this" }));
+    assert!(nudge.contains("\"side_effect_completed\":true"), "{nudge}");
+    worker.until_recorded("] and then this");
+    worker.until_idle();
+    assert_eq!(worker.count("] and then this"), 1, "{:#?}", worker.texts());
+
+    let touched = desk.file("approved");
+    worker.say(&format!("ask [[esc=touch {}]]", touched.display()));
+    worker.until_shown("an approval", is_approval);
+    let held = office.call("agree", "session_nudge", &json!({ "name": "wren", "text": "ok so yes" }));
+    assert!(held.contains("the screen shows approval_prompt"), "{held}");
+    let refused = office.call("press", "session_nudge", &json!({ "name": "wren", "text": "" }));
+    assert!(refused.contains("\"state\":\"failed\""), "{refused}");
+    let screen = worker.screen();
+    assert!(is_approval(&screen) && !touched.exists(), "{screen}");
+    worker.press(&["Escape"]);
+    worker.until("the text that waited", || {
+        desk.report(&["dispatch", "--once"]);
+        worker.count("ok so yes") == 1
+    });
+    assert!(!touched.exists());
 }
 
 #[test]
