@@ -1,5 +1,16 @@
 //! The verbs of conveyor and what they stand on: one file a verb, named as the user types it, and [`Plane`], the
 //! context that every verb gets.
+//!
+//! | what it is about | modules |
+//! |---|---|
+//! | what a verb is, and what it works with | [`verb`], [`verbs`], [`table`], [`plane`], [`environment`], [`locate`] |
+//! | what verbs take and show alike | [`object`], `statement`, [`listing`], [`message`], `tool_call`, [`manager_context`] |
+//! | who calls, and what it may do | [`caller`], `speaker`, [`resolve`], `policy`, `hold` |
+//! | sessions: found, registered, started, stopped | [`identify`], [`registration`], `adopt`, [`binding`], [`start`], [`stop`] |
+//! | what agents do | [`ingest`], `growth`, [`shadow`], [`glance`], [`transcript`], `attention` |
+//! | messages, from acceptance to proof | [`enqueue`], `gate`, [`deliver`], `steer`, [`compaction`], [`dispatch`], [`inbox`], `receipt`, [`outbox`], `waiting` |
+//! | judging work | [`acknowledge`], `continuing`, `reviewing`, [`verify`], [`confine`], `artifact` |
+//! | tests | [`mutant`], `testing` |
 
 pub mod acknowledge;
 mod adopt;

@@ -29,6 +29,10 @@ use crate::engine::trouble::Trouble;
 /// How often opening to read is tried when the file changes its state in between: `-wal` came or went.
 const READ_TRIES: usize = 5;
 
+/// How long a statement waits: a process that makes the ledger, recovers its log after a crash or closes it last keeps all
+/// others out for a moment, readers too. [`begin_write`] waits for nobody.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Statements that are kept prepared: more than any process uses.
 const PREPARED: usize = 256;
 
@@ -137,13 +141,12 @@ pub(crate) async fn prepare_new(db: &mut Db) -> Result<()> {
     }
 }
 
-/// The driver's own patience of five seconds holds: a process that makes the ledger, recovers its log after a crash or
-/// closes it last keeps all others out for a moment, readers too. [`begin_write`] has none. The default of
-/// `synchronous`, FULL, is kept: an accepted delivery survives a power cut.
+/// The default of `synchronous`, FULL, is kept: an accepted delivery survives a power cut.
 fn connect(path: &Path, parameters: &str) -> rusqlite::Result<Connection> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(uri(path, parameters), flags)?;
+    conn.busy_timeout(PATIENCE)?;
     conn.set_prepared_statement_cache_capacity(PREPARED);
     conn.execute_batch("PRAGMA foreign_keys = ON")?;
     // Else SQLite plans a query anew for each value that it is bound with, where that decides on a partial index: half of
@@ -169,10 +172,9 @@ fn uri(path: &Path, parameters: &str) -> String {
 /// Begins a transaction that writes, or fails at once where another writer holds the lock: nobody may wait on the thread
 /// on which everything else of this process runs.
 pub(crate) fn begin_write(conn: &Connection) -> rusqlite::Result<()> {
-    let patience: i64 = conn.pragma_query_value(None, "busy_timeout", |row| row.get(0))?;
     conn.busy_timeout(Duration::ZERO)?;
     let begun = conn.execute_batch("BEGIN IMMEDIATE");
-    conn.busy_timeout(Duration::from_millis(patience.unsigned_abs()))?;
+    conn.busy_timeout(PATIENCE)?;
     begun
 }
 
