@@ -183,7 +183,10 @@ impl Table {
 /// Three significant digits, or whole thousands.
 fn number(value: f64) -> String {
     match value.abs() {
-        size if size >= 10_000.0 => format!("{:.0},{:03}", (value / 1e3).trunc(), value.abs() % 1e3),
+        size if size >= 10_000.0 => {
+            let whole = value.round() as i64;
+            format!("{},{:03}", whole / 1000, whole.abs() % 1000)
+        }
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
         size if size >= 0.1 => format!("{value:.2}"),
