@@ -95,7 +95,7 @@ impl Ledger {
                 (Location::Sqlite(path), Conn::Sqlite(conn), print)
             }
             Location::Postgres(url) => {
-                (location.clone(), Conn::Postgres(Box::new(postgres::open(url, &place).await?)), None)
+                (location.clone(), Conn::Postgres(postgres::open(url, &place).await?), None)
             }
         };
         let mut db = connection(&location, conn);
@@ -120,9 +120,7 @@ impl Ledger {
                 let conn = sqlite::open_write(&path, &place)?;
                 (Location::Sqlite(path), Conn::Sqlite(conn))
             }
-            Location::Postgres(url) => {
-                (location.clone(), Conn::Postgres(Box::new(postgres::open(url, &place).await?)))
-            }
+            Location::Postgres(url) => (location.clone(), Conn::Postgres(postgres::open(url, &place).await?)),
         };
         let mut db = connection(&location, conn);
         schema::migrate(&mut db, location.path(), schema::MIGRATIONS, clock.now()).await?;
@@ -280,8 +278,7 @@ pub(crate) async fn connect_to_look(location: &Location) -> Result<Option<Db>> {
             Ok(opened.map(|(conn, _)| connection(location, Conn::Sqlite(conn))))
         }
         Location::Postgres(url) => {
-            let conn = postgres::open(url, &place).await?;
-            let mut db = connection(location, Conn::Postgres(Box::new(conn)));
+            let mut db = connection(location, Conn::Postgres(postgres::open(url, &place).await?));
             let empty = matches!(postgres::schema_version(&mut db).await, Ok(None));
             Ok((!empty).then_some(db))
         }

@@ -137,7 +137,7 @@ async fn raw(place: &Place) -> Result<Db> {
     let name = place.location.to_string();
     let conn = match &place.location {
         Location::Sqlite(path) => Conn::Sqlite(sqlite::open_write(path, &name)?),
-        Location::Postgres(url) => Conn::Postgres(Box::new(postgres::open(url, &name).await?)),
+        Location::Postgres(url) => Conn::Postgres(postgres::open(url, &name).await?),
     };
     Ok(ledger::connection(&place.location, conn))
 }

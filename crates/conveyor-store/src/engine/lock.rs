@@ -84,10 +84,10 @@ pub(crate) async fn take_server(url: &str, place: &str, name: &str) -> Result<Op
     let taken = sqlx::query_scalar::<_, bool>("SELECT pg_try_advisory_lock($1, $2)")
         .bind(LOCK_CLASS)
         .bind(key(name))
-        .fetch_one(&mut conn)
+        .fetch_one(&mut *conn)
         .await
         .map_err(|error| trouble::told(&error.into(), place))?;
-    Ok(taken.then(|| Held { _holder: Holder::Server(Box::new(conn)) }))
+    Ok(taken.then(|| Held { _holder: Holder::Server(conn) }))
 }
 
 /// Whether somebody holds the lock on a server.

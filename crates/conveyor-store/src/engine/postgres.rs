@@ -31,8 +31,8 @@ pub(crate) const LOCK_CLASS: i32 = 0x636f_6e76;
 const MIGRATION: i32 = 1;
 
 /// Connects to a database.
-pub(crate) async fn open(url: &str, place: &str) -> Result<PgConnection> {
-    connect(url).await.map_err(|error| trouble::told(&error.into(), place))
+pub(crate) async fn open(url: &str, place: &str) -> Result<Box<PgConnection>> {
+    connect(url).await.map(Box::new).map_err(|error| trouble::told(&error.into(), place))
 }
 
 async fn connect(url: &str) -> sqlx::Result<PgConnection> {

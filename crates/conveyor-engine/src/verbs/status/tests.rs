@@ -195,14 +195,11 @@ async fn an_agent_sees_its_own_task_and_its_own_step() {
     assert!(cut["more"].as_str().unwrap().contains("status --limit 2 --db"));
 }
 
-#[tokio::test]
-async fn a_dispatcher_lives_by_its_lock_and_not_by_its_row() {
-    let world = World::new();
-    world.bound().await;
+async fn start_dispatcher(world: &World, id: &str, host: &str) {
     let mut tx = world.tx().await;
     let dispatcher = Dispatcher {
-        id: "d1".to_owned(),
-        host: "host".to_owned(),
+        id: id.to_owned(),
+        host: host.to_owned(),
         pid: 1,
         started_at: tx.now(),
         heartbeat_at: tx.now(),
@@ -213,6 +210,13 @@ async fn a_dispatcher_lives_by_its_lock_and_not_by_its_row() {
     };
     dispatchers::start(&mut tx, &dispatcher, told()).await.unwrap();
     tx.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_dispatcher_lives_by_its_lock_and_not_by_its_row() {
+    let world = World::new();
+    world.bound().await;
+    start_dispatcher(&world, "d1", "host").await;
     let state = |report: &Value| report["dispatch"]["dispatchers"][0]["state"].clone();
     let dead = world.json::<Status>(json!({})).await;
     assert_eq!((state(&dead), &dead["dispatch"]["running"]), (json!("dead"), &json!(false)));
@@ -254,20 +258,7 @@ async fn nothing_is_made_and_an_unknown_task_is_an_error() {
 async fn a_dispatcher_of_another_host_is_told_the_same_by_all_who_ask_and_does_not_serve_this_one() {
     let world = World::new();
     world.bound().await;
-    let mut tx = world.tx().await;
-    let dispatcher = Dispatcher {
-        id: "far".to_owned(),
-        host: "elsewhere".to_owned(),
-        pid: 1,
-        started_at: tx.now(),
-        heartbeat_at: tx.now(),
-        log_path: None,
-        binding_id: None,
-        stop_requested_at: None,
-        stopped_at: None,
-    };
-    dispatchers::start(&mut tx, &dispatcher, told()).await.unwrap();
-    tx.commit().await.unwrap();
+    start_dispatcher(&world, "far", "elsewhere").await;
     world.json::<EnqueueNudgeWorker>(json!({ "task": "t", "message": "go" })).await;
     let states = async || {
         let status = world.json::<Status>(json!({})).await;
